@@ -1,0 +1,1 @@
+"""Routes of modules, workflows, runs and the scheduler."""

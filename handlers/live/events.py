@@ -1,0 +1,196 @@
+"""/ws/events: what happens, told to browsers that follow it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+from typing import Any
+
+import msgspec
+from tornado.iostream import StreamBufferFullError
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from server.actor import NOBODY, Actor
+from server.context import Context
+from server.dispatch.events import ModuleChanged, RunChanged, StepChanged, StepLogged
+from server.dispatch.live_topics import may_follow_run
+from server.events import Event, Resync
+from server.people import tickets
+from server.people.sessions import SessionEnded
+from server.people.tickets import TicketInvalid
+from server.platform.tasks import TaskChanged
+
+log = logging.getLogger(__name__)
+
+TOPIC = re.compile(r"^(modules|runs|run:[0-9a-f]{32}|task:[0-9a-f]{32})$")
+MOST_TOPICS = 200
+LARGEST_BACKLOG = 4 << 20
+# A browser that does not read as fast as things happen is told to read anew.
+MANY_WAITING = 1 << 20
+SESSION_ENDED = (4401, "session ended")
+
+
+class Asked(msgspec.Struct, forbid_unknown_fields=True):
+    """What a browser sends."""
+
+    subscribe: list[str] = []
+    unsubscribe: list[str] = []
+
+
+class Told(msgspec.Struct):
+    """What it gets; `seq` counts the frames of this socket."""
+
+    topic: str
+    event: str
+    data: Any
+    seq: int
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Asked).decode
+
+
+class Browsers:
+    """The browser sockets of this instance, and who follows what."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._sockets: set[EventsHandler] = set()
+        self._followers: dict[str, set[EventsHandler]] = {}
+        events = ctx.events
+        events.listen(ModuleChanged, lambda event: self.tell("modules", event))
+        events.listen(RunChanged, lambda event: (self.tell(f"run:{event.run_id}", event), self.tell("runs", event)))
+        events.listen(StepChanged, lambda event: self.tell(f"run:{event.run_id}", event))
+        events.listen(StepLogged, lambda event: self.tell(f"run:{event.run_id}", event))
+        events.listen(TaskChanged, lambda event: self.tell(f"task:{event.task_id}", event))
+        events.listen(SessionEnded, self._session_ended)
+        events.listen(Resync, lambda _event: self._resync())
+
+    def __len__(self) -> int:
+        return len(self._sockets)
+
+    def add(self, socket: EventsHandler) -> None:
+        self._sockets.add(socket)
+        self._ctx.metrics.browser_sockets.set(len(self._sockets))
+
+    def remove(self, socket: EventsHandler) -> None:
+        self._sockets.discard(socket)
+        for topic in socket.topics:
+            self._followers.get(topic, set()).discard(socket)
+        self._ctx.metrics.browser_sockets.set(len(self._sockets))
+
+    def follow(self, socket: EventsHandler, topic: str) -> None:
+        socket.topics.add(topic)
+        self._followers.setdefault(topic, set()).add(socket)
+
+    def unfollow(self, socket: EventsHandler, topic: str) -> None:
+        socket.topics.discard(topic)
+        followers = self._followers.get(topic, set())
+        followers.discard(socket)
+        if not followers:
+            self._followers.pop(topic, None)
+
+    def tell(self, topic: str, event: Event) -> None:
+        followers = self._followers.get(topic)
+        if followers:
+            data = {name: value for name, value in msgspec.to_builtins(event).items() if name != "type"}
+            for socket in list(followers):
+                socket.tell(topic, type(event).__name__, data)
+
+    def _session_ended(self, event: SessionEnded) -> None:
+        for socket in list(self._sockets):
+            if socket.actor.session_id == event.session_id:
+                socket.close(*SESSION_ENDED)
+
+    def _resync(self) -> None:
+        for socket in list(self._sockets):
+            socket.tell("", "resync", None)
+
+    def close_all(self, code: int, reason: str) -> None:
+        for socket in list(self._sockets):
+            socket.close(code, reason)
+
+
+class EventsHandler(WebSocketHandler):
+    """One browser socket; opened with a ticket, so that no token stands in the address."""
+
+    actor: Actor = NOBODY
+
+    def initialize(self, route: str = "") -> None:
+        self.route = route
+        self.ctx: Context = self.settings["ctx"]
+        self.browsers = self.ctx.services.get(Browsers)
+        self.topics: set[str] = set()
+        self._seq = 0
+        self._gap = False
+        self._asking: set[asyncio.Task[None]] = set()
+
+    async def prepare(self) -> None:
+        try:
+            self.actor = await tickets.redeem(self.ctx, self.get_query_argument("ticket", ""))
+        except TicketInvalid:
+            self.set_status(401)
+            self.finish()
+
+    def open(self, *_args: str) -> None:
+        assert self.ws_connection is not None
+        self.ws_connection.stream.max_write_buffer_size = LARGEST_BACKLOG  # type: ignore[attr-defined]
+        self.browsers.add(self)
+
+    def on_message(self, message: str | bytes) -> None:
+        try:
+            asked = _decode(message)
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            self.tell("", "error", {"message": str(error)})
+            return
+        task = asyncio.get_running_loop().create_task(self._take(asked))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _take(self, asked: Asked) -> None:
+        for topic in asked.unsubscribe:
+            self.browsers.unfollow(self, topic)
+        for topic in asked.subscribe:
+            if len(self.topics) < MOST_TOPICS and await self._may_follow(topic):
+                self.browsers.follow(self, topic)
+                self.tell(topic, "subscribed", None)
+            else:
+                self.tell(topic, "refused", None)
+
+    async def _may_follow(self, topic: str) -> bool:
+        if not TOPIC.match(topic):
+            return False
+        if topic == "modules":
+            return self.actor.organizations("modules:read") is None
+        if topic == "runs":
+            return self.actor.organizations("workflows:read") is None
+        if topic.startswith("task:"):
+            return self.actor.may("tasks:read")
+        return await may_follow_run(self.ctx, self.actor, topic.partition(":")[2])
+
+    def tell(self, topic: str, event: str, data: Any) -> None:
+        """Send an event; while the browser lags far behind, nothing, and `resync` when it has caught up."""
+        connection = self.ws_connection
+        if connection is None:
+            return
+        waiting = len(connection.stream._write_buffer)  # type: ignore[attr-defined]
+        if waiting > MANY_WAITING:
+            self._gap = True
+            return
+        if self._gap:
+            self._gap = False
+            self._send("", "resync", None)
+        self._send(topic, event, data)
+
+    def _send(self, topic: str, event: str, data: Any) -> None:
+        self._seq += 1
+        with contextlib.suppress(WebSocketClosedError, StreamBufferFullError):
+            self.write_message(_encode(Told(topic, event, data, self._seq))).add_done_callback(lambda future: future.cancelled() or future.exception())
+
+    def on_close(self) -> None:
+        self.browsers.remove(self)
+
+
+routes = [(r"/ws/events", EventsHandler)]

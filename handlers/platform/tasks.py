@@ -1,0 +1,50 @@
+"""/api/tasks: the durable queues."""
+
+from __future__ import annotations
+
+from handlers.base import ApiHandler
+from handlers.operation import operation
+from server.paging import Page
+from server.platform import task_actions
+from server.platform.task_actions import QueueStats, Task, TaskQuery
+
+ID = r"(?P<task_id>[0-9a-f]{32})"
+
+
+class TasksHandler(ApiHandler):
+    @operation("tasks:read", "Tasks, by queue and state, newest first.")
+    async def get(self, query: TaskQuery) -> Page[Task]:
+        return await task_actions.list_tasks(self.ctx, self.actor, query)
+
+
+class StatsHandler(ApiHandler):
+    @operation("tasks:read", "The figures of each queue.")
+    async def get(self) -> list[QueueStats]:
+        return await task_actions.queue_stats(self.ctx, self.actor)
+
+
+class TaskHandler(ApiHandler):
+    @operation("tasks:read", "A task.")
+    async def get(self, task_id: str) -> Task:
+        return await task_actions.get_task(self.ctx, self.actor, task_id)
+
+
+class RetryHandler(ApiHandler):
+    @operation("tasks:write", "Queue a dead or cancelled task again.")
+    async def post(self, task_id: str) -> Task:
+        return await task_actions.retry_task(self.ctx, self.actor, task_id)
+
+
+class CancelHandler(ApiHandler):
+    @operation("tasks:write", "Cancel a task, or ask it to stop.")
+    async def post(self, task_id: str) -> Task:
+        return await task_actions.cancel_task(self.ctx, self.actor, task_id)
+
+
+routes = [
+    (r"/api/tasks", TasksHandler),
+    (r"/api/tasks/stats", StatsHandler),
+    (rf"/api/tasks/{ID}", TaskHandler),
+    (rf"/api/tasks/{ID}/retry", RetryHandler),
+    (rf"/api/tasks/{ID}/cancel", CancelHandler),
+]

@@ -1,0 +1,1 @@
+"""What runs without a request: the schedule loop, queue workers, job functions."""

@@ -1,0 +1,1 @@
+"""Pure, picklable functions for worker processes; they import no store."""

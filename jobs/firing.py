@@ -1,0 +1,171 @@
+"""Firing: enters due instants in the ledger and starts their runs and tasks, in the same transaction."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+import sqlalchemy as sa
+
+from server.context import Context
+from server.dispatch import starting
+from server.dispatch.committing import carry_out
+from server.dispatch.definitions import Definition, Definitions
+from server.dispatch.effects import Effects
+from server.platform.schedules import ledger
+from server.platform.schedules.agenda import Due
+from server.platform.schedules.ledger import Entry, Outcome
+from server.platform.schedules.misfire import Verdict, settle
+from server.platform.schedules.rows import Schedule, ScheduleKind
+from server.platform.tasks import Queue, TaskQueued, enqueue
+
+log = logging.getLogger(__name__)
+
+# Rows a transaction; so many keep the writer busy for some tens of milliseconds.
+AT_ONCE = 250
+# After so many instants in a row that ended alike without firing, the last row widens instead of a new one being added.
+LONGEST_STREAK = 100
+
+
+class _Streak(msgspec.Struct):
+    outcome: Outcome
+    length: int
+    row_id: str
+
+
+class Firing:
+    """Writes the ledger for one planner. Remembers, per schedule, how many instants in a row did not fire and why."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._streaks: dict[int, _Streak] = {}
+
+    async def fire(self, due: list[Due], schedules: Mapping[int, Schedule], *, epoch: int, now: datetime) -> None:
+        """Settle all that is due. Raises LeaseLost when another instance plans; nothing is then started by this one."""
+        pairs: list[tuple[Entry, Schedule]] = []
+        for item in due:
+            schedule = schedules.get(int(item.schedule.id))
+            if schedule is not None:
+                pairs.extend((entry, schedule) for entry in self._entries(item, schedule, now))
+        for start in range(0, len(pairs), AT_ONCE):
+            some = pairs[start : start + AT_ONCE]
+            await self._write(some, epoch, now, last=start + AT_ONCE >= len(pairs))
+
+    def _entries(self, due: Due, schedule: Schedule, now: datetime) -> list[Entry]:
+        entries = []
+        if due.older is not None:
+            older = due.older
+            outcome = Outcome.MISFIRE if schedule.enabled else Outcome.DISABLED
+            reason = None if older.exact else "at least so many"
+            entries.append(_entry(schedule, older.first, older.first, outcome, reason, through=older.last, count=older.count))
+        for settled in settle(due.instants, now, schedule.misfire, schedule.misfire_max_age_s):
+            instant = settled.instant
+            outcome, reason = Outcome.FIRED, None
+            if not schedule.enabled:
+                outcome = Outcome.DISABLED
+            elif settled.verdict is Verdict.CALENDAR:
+                outcome, reason = Outcome.CALENDAR, instant.excluded
+            elif settled.verdict is Verdict.MISFIRE:
+                outcome, reason = Outcome.MISFIRE, f"{settled.why}, {settled.late_s:.0f} s late"
+            entries.append(_entry(schedule, instant.planned_at, instant.starts_at, outcome, reason))
+        return entries
+
+    async def _write(self, pairs: list[tuple[Entry, Schedule]], epoch: int, now: datetime, *, last: bool) -> None:
+        ctx = self._ctx
+        workflows = {schedule.target_id for entry, schedule in pairs if schedule.kind is ScheduleKind.WORKFLOW and entry.outcome is Outcome.FIRED}
+        definitions = await ctx.services.get(Definitions).get_many(sorted(workflows))
+        starts: dict[str, starting.Start] = {}
+        for entry, schedule in pairs:
+            if schedule.kind is ScheduleKind.WORKFLOW and entry.outcome is Outcome.FIRED:
+                definition = definitions.get(schedule.target_id)
+                if definition is None:
+                    entry.outcome, entry.reason = Outcome.DISABLED, "the workflow was removed"
+                else:
+                    starts[entry.id] = _start(entry, definition)
+
+        def transaction(connection: sa.Connection) -> tuple[Effects, list[tuple[Entry, Schedule]]]:
+            ledger.check_epoch(connection, epoch)
+            entries = [msgspec.structs.replace(entry) for entry, _ in pairs]
+            recorded = ledger.find_recorded(connection, entries)
+            fresh = [(entry, schedule) for entry, (_, schedule) in zip(entries, pairs, strict=True) if (entry.schedule_id, entry.planned_at) not in recorded]
+            effects = Effects(ctx)
+            _begin_runs(connection, effects, fresh, starts)
+            _queue_tasks(connection, effects, fresh)
+            self._widen([entry for entry, _ in fresh])
+            ledger.write(connection, [entry for entry, _ in fresh], epoch=epoch, now=effects.now)
+            if last:
+                ledger.planned_until(connection, epoch, now)
+            return effects, fresh
+
+        effects, fresh = await ctx.sql.write(transaction)
+        await carry_out(ctx, effects)
+        for entry, schedule in fresh:
+            self._remember(entry)
+            ctx.metrics.fires.labels(schedule.kind.value, entry.outcome.value).inc(entry.count)
+            if entry.outcome is Outcome.FIRED:
+                ctx.metrics.fire_lag.observe(max(0.0, (effects.now - entry.starts_at).total_seconds()))
+
+    def _widen(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            streak = self._streaks.get(entry.schedule_id)
+            if streak is not None and entry.outcome is streak.outcome and streak.length >= LONGEST_STREAK:
+                entry.widen = streak.row_id
+
+    def _remember(self, entry: Entry) -> None:
+        if entry.outcome is Outcome.FIRED:
+            self._streaks.pop(entry.schedule_id, None)
+            return
+        streak = self._streaks.get(entry.schedule_id)
+        if streak is None or streak.outcome is not entry.outcome:
+            self._streaks[entry.schedule_id] = _Streak(entry.outcome, 1, entry.id)
+        elif entry.widen is None:
+            streak.length, streak.row_id = streak.length + 1, entry.id
+
+
+def _entry(
+    schedule: Schedule, planned_at: datetime, starts_at: datetime, outcome: Outcome, reason: str | None, through: datetime | None = None, count: int = 1
+) -> Entry:
+    return Entry(
+        id=ledger.new_id(),
+        schedule_id=schedule.id,
+        planned_at=planned_at,
+        starts_at=starts_at,
+        outcome=outcome,
+        reason=reason,
+        through=through,
+        count=count,
+    )
+
+
+def _start(entry: Entry, definition: Definition) -> starting.Start:
+    return starting.Start(
+        definition=definition,
+        run_id=entry.id,  # a fire and its run have one id
+        kind="fired",
+        execution_time=entry.planned_at,
+        requested_by="schedule",
+        step_ids=[uuid.uuid4().hex for _ in definition.steps],
+    )
+
+
+def _begin_runs(connection: sa.Connection, effects: Effects, fresh: list[tuple[Entry, Schedule]], starts: Mapping[str, starting.Start]) -> None:
+    wanted = [entry for entry, schedule in fresh if schedule.kind is ScheduleKind.WORKFLOW and entry.outcome is Outcome.FIRED]
+    for entry, begun in zip(wanted, starting.begin(connection, effects, [starts[entry.id] for entry in wanted]), strict=True):
+        if begun.refused is None:
+            entry.run_id = begun.run_id
+        else:
+            entry.outcome, entry.reason = Outcome(begun.refused), begun.detail
+
+
+def _queue_tasks(connection: sa.Connection, effects: Effects, fresh: list[tuple[Entry, Schedule]]) -> None:
+    for entry, schedule in fresh:
+        if schedule.kind is ScheduleKind.SYSTEM and entry.outcome is Outcome.FIRED:
+            queue = Queue(schedule.queue)
+            entry.task_id = enqueue(connection, queue, schedule.job, schedule.kwargs, now=effects.now, unique_key=f"schedule:{schedule.id}")
+            if entry.task_id is None:
+                entry.outcome, entry.reason = Outcome.OVERLAP, "the task of an earlier fire is not over"
+            else:
+                effects.events.append(TaskQueued(queue.value))

@@ -1,0 +1,180 @@
+"""The schedule loop: one instance leads; it plans what is due and hands it to the fire writer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from datetime import datetime
+
+from jobs.firing import Firing
+from server.context import Context
+from server.errors import EngineAway
+from server.events import Resync
+from server.platform.schedules import ledger, rows
+from server.platform.schedules.agenda import Agenda, Due, Planned
+from server.platform.schedules.ledger import LeaseLost
+from server.platform.schedules.rows import Schedule, ScheduleChanged
+
+log = logging.getLogger(__name__)
+
+LEASE = "planner"
+LEASE_TTL_S = 15.0
+LONGEST_SLEEP_S = 1.0
+
+
+class ScheduleLoop:
+    """Runs until stopped; leads while it holds the lease."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._firing = Firing(ctx)
+        self._agenda = Agenda()
+        self._schedules: dict[int, Schedule] = {}
+        self._changed: set[int | None] = set()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.leading = False
+        self.epoch = 0
+        ctx.events.listen(ScheduleChanged, lambda event: self._heard(event.schedule_id))
+        ctx.events.listen(Resync, lambda _event: self._heard(None))
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._serve(), name="schedule-loop")
+
+    async def stop(self) -> None:
+        """Plan nothing more, and let another instance lead."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    def _heard(self, schedule_id: int | None) -> None:
+        self._changed.add(schedule_id)
+        self._wake.set()
+
+    async def _serve(self) -> None:
+        while True:
+            try:
+                await self._try_to_lead()
+            except (LeaseLost, EngineAway) as lost:
+                log.warning("planning stopped: %s", lost)
+            except Exception:
+                log.exception("planning failed and begins anew")
+            await asyncio.sleep(1.0)
+
+    async def _try_to_lead(self) -> None:
+        ctx = self._ctx
+        epoch = await ctx.bus.acquire(LEASE, ctx.instance, LEASE_TTL_S)
+        if epoch is None:
+            return
+        lost = asyncio.Event()
+        renewing = asyncio.create_task(self._renew(epoch, lost))
+        try:
+            self.epoch = await self._raise_epoch(epoch)
+            self.leading = True
+            ctx.metrics.leader.set(1)
+            await self._lead(lost)
+        finally:
+            self.leading = False
+            ctx.metrics.leader.set(0)
+            renewing.cancel()
+            with contextlib.suppress(EngineAway):
+                await asyncio.shield(ctx.bus.release(LEASE, ctx.instance, epoch))
+
+    async def _raise_epoch(self, epoch: int) -> int:
+        """The epoch that storage checks: above all that storage has seen, even when the bus has forgotten its own count.
+
+        A bus that starts anew (Redis without its data) would count from 1 again; the stored epoch goes on from where it was.
+        """
+        seen = await self._ctx.sql.read(ledger.latest_epoch)
+        return max(epoch, seen + 1)
+
+    async def _renew(self, epoch: int, lost: asyncio.Event) -> None:
+        failing_since: float | None = None
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LEASE_TTL_S / 3)
+            try:
+                if not await self._ctx.bus.renew(LEASE, self._ctx.instance, epoch, LEASE_TTL_S):
+                    break
+                failing_since = None
+            except EngineAway:
+                failing_since = failing_since or loop.time()
+                if loop.time() - failing_since > LEASE_TTL_S / 2:
+                    break
+        lost.set()
+        self._wake.set()
+
+    async def _lead(self, lost: asyncio.Event) -> None:
+        ctx = self._ctx
+        now, epoch = ctx.clock.now(), self.epoch
+        until = await ctx.sql.write(lambda connection: ledger.take_over(connection, epoch, ctx.instance, now))
+        log.info("planning under epoch %d; the ledger is complete up to %s", epoch, until.isoformat())
+        self._agenda, self._schedules = Agenda(), {}
+        self._changed.clear()
+        await self._load(until)
+        while not lost.is_set():
+            now = ctx.clock.now()
+            due = await self._due(now)
+            if due:
+                await self._firing.fire(due, self._schedules, epoch=epoch, now=now)
+            if self._changed:
+                await self._take_changes(until)
+                continue
+            await self._sleep()
+        raise LeaseLost("the lease could not be renewed")
+
+    async def _due(self, now: datetime) -> list[Due]:
+        next_at = self._agenda.next_at()
+        if next_at is None or next_at > now:
+            return []
+        if len(self._agenda) < 100:
+            return self._agenda.due(now)
+        return await asyncio.to_thread(self._agenda.due, now)  # thousands of rows at once would hold the loop
+
+    async def _sleep(self) -> None:
+        next_at = self._agenda.next_at()
+        sleep_s = LONGEST_SLEEP_S
+        if next_at is not None:
+            sleep_s = min(sleep_s, max(0.0, (next_at - self._ctx.clock.now()).total_seconds()))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), sleep_s)
+        self._wake.clear()
+
+    async def _load(self, until: datetime) -> int:
+        """Put every row into the agenda whose version it does not have; how many rows were removed."""
+        found = await self._ctx.sql.read(rows.read_all)
+        await asyncio.to_thread(self._put_all, found, until)
+        kept = {schedule.id for schedule in found}
+        gone = [schedule_id for schedule_id in self._schedules if schedule_id not in kept]
+        for schedule_id in gone:
+            self._remove(schedule_id)
+        return len(gone)
+
+    def _put_all(self, found: list[Schedule], until: datetime) -> None:
+        for schedule in found:
+            self._put(schedule, until)
+
+    def _put(self, schedule: Schedule, until: datetime) -> None:
+        planned = Planned(id=str(schedule.id), version=schedule.version, cadence=schedule.cadence)
+        if self._agenda.put(planned, max(until, schedule.effective_from)):
+            self._schedules[schedule.id] = schedule
+
+    def _remove(self, schedule_id: int) -> None:
+        self._agenda.remove(str(schedule_id))
+        self._schedules.pop(schedule_id, None)
+
+    async def _take_changes(self, until: datetime) -> None:
+        """Bring in what was edited; what an old version still owed was handed out just before."""
+        changed, self._changed = self._changed, set()
+        if None in changed or len(changed) > 50:
+            await self._load(until)
+            return
+        for schedule_id in changed:
+            assert schedule_id is not None
+            schedule = await self._ctx.sql.read(lambda connection, number=schedule_id: rows.find(connection, number))  # type: ignore[misc]
+            if schedule is None:
+                self._remove(schedule_id)
+            else:
+                self._put(schedule, until)

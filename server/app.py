@@ -1,0 +1,75 @@
+"""The Tornado application: concatenates the handlers' route tables, nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tornado.web import Application, URLSpec
+
+from handlers.base import NotFoundHandler, Requests
+from handlers.dispatch import module_files, module_socket, modules, runs, scheduler, workflows
+from handlers.dispatch.module_socket import Closing
+from handlers.live import events
+from handlers.live.events import Browsers
+from handlers.operations import health, metrics, openapi, reference
+from handlers.people import api_keys, auth, users
+from handlers.platform import calendars, files, tasks
+from server.config import listed
+from server.context import Context
+from server.dispatch.frames import LARGEST_FRAME
+from server.dispatch.hub import Hub
+from server.logs import log_request
+
+ROUTES: list[tuple[str, type[Any]]] = [
+    *auth.routes,
+    *api_keys.routes,
+    *users.routes,
+    *modules.routes,
+    *module_files.routes,
+    *module_socket.routes,
+    *workflows.routes,
+    *runs.routes,
+    *scheduler.routes,
+    *calendars.routes,
+    *tasks.routes,
+    *files.routes,
+    *events.routes,
+    *health.routes,
+    *metrics.routes,
+    *openapi.routes,
+    *reference.routes,
+]
+
+
+class Connections:
+    """Every open socket, for the one who stops the server."""
+
+    def __init__(self, hub: Hub, browsers: Browsers) -> None:
+        self._hub = hub
+        self._browsers = browsers
+
+    def __len__(self) -> int:
+        return len(self._hub) + len(self._browsers)
+
+    def close_all(self, code: int, reason: str) -> None:
+        self._hub.close_all(code, reason)
+        self._browsers.close_all(code, reason)
+
+
+def make_app(ctx: Context) -> Application:
+    """An application on an open context."""
+    browsers = ctx.services.add(Browsers(ctx))
+    ctx.services.add(Closing())
+    return Application(
+        [URLSpec(pattern, handler, {"route": pattern}) for pattern, handler in ROUTES],
+        ctx=ctx,
+        requests=Requests(),
+        connections=Connections(ctx.services.get(Hub), browsers),
+        default_handler_class=NotFoundHandler,
+        default_handler_args={"route": "?"},
+        log_function=log_request,
+        websocket_ping_interval=30,
+        websocket_ping_timeout=20,
+        websocket_max_message_size=LARGEST_FRAME,
+        trusted_origins=listed(ctx.settings.trusted_origins),
+    )

@@ -1,0 +1,101 @@
+"""The management commands: python -m server.commands NAME."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import getpass
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+from server import migrating
+from server.config import Settings, SettingsError, read_settings
+from server.context import Context
+from server.dispatch import presence
+from server.errors import DomainError
+from server.people import setup
+from server.platform.schedules import actions
+from server.resources import open_context
+from server.scopes import system_actor
+
+ACTOR = system_actor("command")
+
+
+async def expire_modules(ctx: Context, arguments: argparse.Namespace) -> str:
+    """Set every module offline; run it while no server runs."""
+    return f"{await presence.expire_modules(ctx)} modules are offline now."
+
+
+async def list_scheduled_jobs(ctx: Context, arguments: argparse.Namespace) -> str:
+    """List all schedules with their next and last fires."""
+    lines = [f"{'id':>4}  {'kind':8}  {'enabled':7}  {'next':25}  {'last':9}  {'cron':24}  name"]
+    for job in await actions.list_jobs(ctx, ACTOR):
+        following = job.next_run_time.isoformat(timespec="seconds") if job.next_run_time else "-"
+        enabled = "yes" if job.enabled else "no"
+        lines.append(f"{job.id:>4}  {job.kind:8}  {enabled:7}  {following:25}  {job.last_outcome or '-':9}  {' | '.join(job.cron) or '-':24}  {job.name}")
+    return "\n".join(lines)
+
+
+async def create_admin(ctx: Context, arguments: argparse.Namespace) -> str:
+    """Create an administrator, or set the password of one and end its sessions."""
+    password = os.environ.get("ADMIN_PASSWORD") or (getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n"))
+    if len(password) < 8:
+        raise SettingsError("The password needs at least 8 characters.")
+    await setup.set_up(ctx, ACTOR)
+    number = await setup.create_admin(ctx, ACTOR, arguments.username, password)
+    return f"{arguments.username} (user {number}) is an administrator."
+
+
+Command = Callable[[Context, argparse.Namespace], Awaitable[str]]
+COMMANDS: dict[str, Command] = {
+    "expire_modules": expire_modules,
+    "list_scheduled_jobs": list_scheduled_jobs,
+    "create_admin": create_admin,
+}
+
+
+def migrate(settings: Settings, arguments: argparse.Namespace) -> str:
+    """Bring the database's tables up to this version, or to a given revision."""
+    if arguments.down:
+        migrating.downgrade(settings, arguments.down)
+        return f"The database is at revision {arguments.down}."
+    before, after = migrating.migrate(settings)
+    return f"The database is at revision {after}." if before == after else f"The database was migrated from {before or 'nothing'} to {after}."
+
+
+def parser() -> argparse.ArgumentParser:
+    """One subparser a command, its help being the command's docstring."""
+    made = argparse.ArgumentParser(prog="./manage.sh", description="Management commands.")
+    named = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    one = named.add_parser("migrate", help=migrate.__doc__)
+    one.add_argument("--down", metavar="REVISION", help="go back to this revision instead; `base` removes all tables")
+    for name, function in COMMANDS.items():
+        one = named.add_parser(name, help=function.__doc__)
+        if name == "create_admin":
+            one.add_argument("username", nargs="?", default=setup.ADMIN)
+    return made
+
+
+async def _run(settings: Settings, command: Command, arguments: argparse.Namespace) -> str:
+    async with AsyncExitStack() as stack:
+        return await command(await open_context(settings, stack), arguments)
+
+
+def main() -> int:
+    arguments = parser().parse_args()
+    try:
+        settings = read_settings()
+        if arguments.command == "migrate":
+            print(migrate(settings, arguments))
+        else:
+            print(asyncio.run(_run(settings, COMMANDS[arguments.command], arguments)))
+    except (SettingsError, DomainError, migrating.SchemaBehind) as error:
+        print(f"{arguments.command}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Modules, workflows, runs: the component dispatch wing."""

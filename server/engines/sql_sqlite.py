@@ -1,0 +1,220 @@
+"""SQLite: one writer thread that commits all who wait at once, and readers in a small pool."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import sqlalchemy as sa
+
+from server.engines.sql import Transaction
+from server.errors import EngineAway
+
+T = TypeVar("T")
+
+# What a loaded server waits with at most; larger batches win nothing more.
+LARGEST_BATCH = 128
+READERS = 3
+BUSY_TIMEOUT_S = 15.0
+
+
+class _Waiting(NamedTuple):
+    transaction: Transaction[Any]
+    done: asyncio.Future[Any]
+
+
+class _Outcome(NamedTuple):
+    done: asyncio.Future[Any]
+    value: Any
+    error: BaseException | None
+
+
+class SqliteDoor:
+    """One SQLite file in WAL mode."""
+
+    mode: Literal["embedded", "distributed"] = "embedded"
+    dialect: Literal["sqlite", "mysql"] = "sqlite"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._loop = asyncio.get_running_loop()
+        self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._serve, name="sqlite-writer", daemon=True)
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
+        self._reading = self._engine(sa.pool.QueuePool, pool_size=READERS, max_overflow=0, query_only=True)
+        self._small_engine = self._engine(sa.pool.StaticPool, query_only=True)
+        self._small: sa.Connection | None = None
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path) -> SqliteDoor:
+        await asyncio.to_thread(_prepare, path)
+        door = cls(path)
+        door._writer.start()
+        return door
+
+    def _engine(self, pool: type[sa.pool.Pool], *, query_only: bool, **options: Any) -> sa.Engine:
+        engine = sa.create_engine(
+            sa.URL.create("sqlite", database=str(self._path)),
+            poolclass=pool,
+            isolation_level="AUTOCOMMIT",  # BEGIN and COMMIT are ours to say
+            connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S, "cached_statements": 512},
+            **options,
+        )
+
+        @sa.event.listens_for(engine, "connect")
+        def tune(connection: sqlite3.Connection, _record: object) -> None:
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("PRAGMA foreign_keys=ON")
+            if query_only:
+                connection.execute("PRAGMA query_only=ON")
+
+        return engine
+
+    async def write(self, transaction: Transaction[T]) -> T:
+        self._check_open()
+        done: asyncio.Future[T] = self._loop.create_future()
+        self._waiting.put(_Waiting(transaction, done))
+        return await done
+
+    async def read(self, transaction: Transaction[T]) -> T:
+        self._check_open()
+        return await self._loop.run_in_executor(self._threads, self._read, transaction)
+
+    def _read(self, transaction: Transaction[T]) -> T:
+        try:
+            with self._reading.connect() as connection:
+                connection.exec_driver_sql("BEGIN")
+                try:
+                    return transaction(connection)
+                finally:
+                    connection.exec_driver_sql("ROLLBACK")
+        except sa.exc.DBAPIError as error:
+            raise _translated(error) from error
+
+    async def read_small(self, transaction: Transaction[T]) -> T:
+        self._check_open()
+        try:
+            if self._small is None:
+                self._small = self._small_engine.connect()
+            return transaction(self._small)
+        except sa.exc.DBAPIError as error:
+            raise _translated(error) from error
+
+    async def ping(self) -> None:
+        await self.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._waiting.put(None)
+        await asyncio.to_thread(self._writer.join)
+        if self._small is not None:
+            self._small.close()
+        self._small_engine.dispose()
+        await asyncio.to_thread(self._threads.shutdown)
+        self._reading.dispose()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EngineAway("sql", "closed")
+
+    # The writer thread.
+
+    def _serve(self) -> None:
+        engine = self._engine(sa.pool.StaticPool, query_only=False)
+        connection: sa.Connection | None = None
+        going = True
+        while going:
+            batch, going = self._next_batch()
+            if not batch:
+                break
+            try:
+                if connection is None:
+                    connection = engine.connect()
+                outcomes = _commit(connection, batch)
+            except Exception as error:  # BEGIN or COMMIT failed: nobody's work stands, and this thread must outlive it
+                failure = _translated(error) if isinstance(error, sa.exc.DBAPIError) else error
+                outcomes = [_Outcome(waiting.done, None, failure) for waiting in batch]
+                connection = _rolled_back(connection)
+            self._loop.call_soon_threadsafe(_settle, outcomes)
+        if connection is not None:
+            connection.close()
+        engine.dispose()
+
+    def _next_batch(self) -> tuple[list[_Waiting], bool]:
+        first = self._waiting.get()
+        if first is None:
+            return [], False
+        batch = [first]
+        while len(batch) < LARGEST_BATCH:
+            try:
+                waiting = self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if waiting is None:
+                return batch, False
+            batch.append(waiting)
+        return batch, True
+
+
+def _prepare(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    finally:
+        connection.close()
+
+
+def _commit(connection: sa.Connection, batch: list[_Waiting]) -> list[_Outcome]:
+    # Straight to the driver: these run around every transaction.
+    raw = connection.connection.cursor()
+    outcomes = []
+    raw.execute("BEGIN IMMEDIATE")
+    for transaction, done in batch:
+        raw.execute("SAVEPOINT one")
+        try:
+            outcomes.append(_Outcome(done, transaction(connection), None))
+        except Exception as error:  # the caller gets it; the others' work stays
+            raw.execute("ROLLBACK TO one")
+            outcomes.append(_Outcome(done, None, _translated(error) if isinstance(error, sa.exc.DBAPIError) else error))
+        raw.execute("RELEASE one")
+    raw.execute("COMMIT")
+    raw.close()
+    return outcomes
+
+
+def _rolled_back(connection: sa.Connection | None) -> sa.Connection | None:
+    """The connection if it can be used again, else None, so that the next batch opens a new one."""
+    if connection is None:
+        return None
+    try:
+        connection.exec_driver_sql("ROLLBACK")
+    except sa.exc.DBAPIError as error:
+        if "no transaction is active" not in str(error):
+            connection.close()
+            return None
+    return connection
+
+
+def _settle(outcomes: list[_Outcome]) -> None:
+    for done, value, error in outcomes:
+        if done.done():
+            continue  # the caller was cancelled; what it asked for has happened all the same
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(value)
+
+
+def _translated(error: sa.exc.DBAPIError) -> Exception:
+    if isinstance(error, sa.exc.OperationalError) and "no such" not in str(error.orig) and "syntax" not in str(error.orig):
+        return EngineAway("sql", str(error.orig))
+    return error

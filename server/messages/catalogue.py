@@ -1,0 +1,40 @@
+"""Looks a sentence up by key and language, and fills it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from server.messages import dispatch, engines, general, people, planning
+
+Locale = Literal["zh", "en"]
+
+# key -> (Chinese, English)
+CATALOGUE: dict[str, tuple[str, str]] = {**general.MESSAGES, **people.MESSAGES, **dispatch.MESSAGES, **engines.MESSAGES, **planning.MESSAGES}
+
+
+class Text(msgspec.Struct, frozen=True):
+    """A sentence that has not yet been put into a language."""
+
+    key: str
+    params: dict[str, Any] = {}
+
+    def say(self, locale: Locale) -> str:
+        return say(self.key, locale, **self.params)
+
+    def english(self) -> str:
+        return self.say("en")
+
+
+def text(key: str, **params: Any) -> Text:
+    """A sentence by its key; KeyError when the catalogue does not have it."""
+    if key not in CATALOGUE:
+        raise KeyError(f"no message {key!r} in the catalogue")
+    return Text(key, params)
+
+
+def say(key: str, locale: Locale, **params: Any) -> str:
+    """The sentence `key` in the given language with its parameters filled in; a Text among them is said in the same language."""
+    filled = {name: value.say(locale) if isinstance(value, Text) else value for name, value in params.items()}
+    return CATALOGUE[key][0 if locale == "zh" else 1].format(**filled)

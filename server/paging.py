@@ -1,0 +1,54 @@
+"""Lists in pages: what a caller may ask for, and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Generic, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from server.errors import Invalid
+
+T = TypeVar("T")
+LARGEST_PAGE = 200
+
+
+class PageQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which page of a list; `sort` names a field, with `-` in front for descending."""
+
+    page: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
+    page_size: Annotated[int, msgspec.Meta(ge=1, le=LARGEST_PAGE)] = 20
+    sort: str = ""
+    q: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+class Page(msgspec.Struct, Generic[T]):
+    items: list[T]
+    total: int
+    page: int
+    page_size: int
+
+
+def page_of(
+    connection: sa.Connection,
+    wanted: sa.Select[Any],
+    query: PageQuery,
+    read: Callable[[sa.Row[Any]], T],
+    *,
+    sortable: Mapping[str, sa.ColumnElement[Any]],
+    searched: Sequence[sa.ColumnElement[str]] = (),
+    order: str,
+) -> Page[T]:
+    """One page of a select, narrowed by `q` over `searched`, ordered by `sort` or else by `order`. Raises Invalid for an unknown sort."""
+    if query.q and searched:
+        pattern = "%" + query.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        wanted = wanted.where(sa.or_(*(column.ilike(pattern, escape="\\") for column in searched)))
+    name = query.sort or order
+    column = sortable.get(name.removeprefix("-"))
+    if column is None:
+        raise Invalid.field("sort", "field.sort", choices=", ".join(sortable))
+    total = connection.execute(sa.select(sa.func.count()).select_from(wanted.order_by(None).subquery())).scalar_one()
+    ordered = wanted.order_by(column.desc() if name.startswith("-") else column.asc())
+    rows = connection.execute(ordered.limit(query.page_size).offset((query.page - 1) * query.page_size))
+    return Page(items=[read(row) for row in rows], total=total, page=query.page, page_size=query.page_size)

@@ -1,0 +1,1 @@
+"""Accounts, sessions, roles, API keys."""

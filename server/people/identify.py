@@ -1,0 +1,125 @@
+"""Who is behind a bearer token: a session, an API key or the module key."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from server.actor import NOBODY, Actor, ActorKind, Grant
+from server.context import Context
+from server.errors import NotSignedIn
+from server.messages import Locale
+from server.people import tokens
+from server.people.tables import api_keys, organizations, role_grants, roles, sessions, users
+
+KEY_PREFIX = "zk_"
+# The time of last use is written at most this often.
+USE_NOTED_EVERY = timedelta(minutes=1)
+MODULE_SCOPES = frozenset({"modules:read", "modules:write"})
+
+
+class SessionOver(NotSignedIn):
+    type = "session_over"
+
+
+class KeyInvalid(NotSignedIn):
+    type = "key_invalid"
+
+
+_granted = (
+    sa.select(roles.c.scopes, role_grants.c.organization_id, organizations.c.parent_id, role_grants.c.user_id)
+    .join(roles, roles.c.id == role_grants.c.role_id)
+    .join(organizations, organizations.c.id == role_grants.c.organization_id)
+    .subquery()
+)
+_by_session = (
+    sa.select(sessions.c.ended_at, sessions.c.expires_at, users.c.state, users.c.username, _granted.c.scopes, _granted.c.organization_id, _granted.c.parent_id)
+    .select_from(sessions.join(users, users.c.id == sessions.c.user_id).outerjoin(_granted, _granted.c.user_id == users.c.id))
+    .where(sessions.c.id == sa.bindparam("session"), users.c.id == sa.bindparam("user"))
+)
+_by_key = (
+    sa.select(
+        api_keys.c.id,
+        api_keys.c.user_id,
+        api_keys.c.secret_hash,
+        api_keys.c.scopes.label("key_scopes"),
+        api_keys.c.expires_at,
+        api_keys.c.revoked_at,
+        api_keys.c.last_used_at,
+        users.c.state,
+        users.c.username,
+        _granted.c.scopes,
+        _granted.c.organization_id,
+        _granted.c.parent_id,
+    )
+    .select_from(api_keys.join(users, users.c.id == api_keys.c.user_id).outerjoin(_granted, _granted.c.user_id == users.c.id))
+    .where(api_keys.c.prefix == sa.bindparam("prefix"))
+)
+
+
+async def identify(ctx: Context, bearer: str, *, address: str, request_id: str = "", locale: Locale = "zh") -> Actor:
+    """The caller behind a bearer token; nobody for an empty one. Raises NotSignedIn for one that does not hold."""
+    if not bearer:
+        return Actor(kind=NOBODY.kind, name="", address=address, request_id=request_id, locale=locale)
+    if bearer.startswith(KEY_PREFIX):
+        return await _by_api_key(ctx, bearer, address, request_id, locale)
+    if hmac.compare_digest(bearer.encode(), ctx.secrets.module_key.encode()):
+        return Actor(
+            kind=ActorKind.MODULE, name="module key", grants=(Grant(MODULE_SCOPES),), address=address, request_id=request_id, locale=locale
+        )
+    now = ctx.clock.now()
+    claims = tokens.read(ctx.secrets.secret_key, "access", bearer, now=now)
+    found = await ctx.sql.read_small(lambda connection: connection.execute(_by_session, {"session": claims.session_id, "user": claims.user_id}).all())
+    if not found or found[0].ended_at is not None or found[0].expires_at <= now or found[0].state != "active":
+        raise SessionOver()
+    return Actor(
+        kind=ActorKind.PERSON,
+        name=found[0].username,
+        user_id=claims.user_id,
+        session_id=claims.session_id,
+        grants=_grants(found, None),
+        address=address,
+        request_id=request_id,
+        locale=locale,
+    )
+
+
+def _grants(rows: list[sa.Row[tuple[object, ...]]] | object, limit: frozenset[str] | None) -> tuple[Grant, ...]:
+    grants = []
+    for row in rows:  # type: ignore[attr-defined]
+        if row.scopes is None:
+            continue
+        scopes = frozenset(row.scopes) if limit is None else frozenset(row.scopes) & limit
+        # What is granted at the root holds everywhere.
+        grants.append(Grant(scopes, None if row.parent_id is None else frozenset({row.organization_id})))
+    return tuple(grants)
+
+
+def key_hash(secret: str) -> str:
+    """API keys are long and random, so that a plain SHA-256 of them is safe to keep and quick to check."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+async def _by_api_key(ctx: Context, bearer: str, address: str, request_id: str, locale: Locale) -> Actor:
+    prefix, _, secret = bearer.removeprefix(KEY_PREFIX).partition("_")
+    now = ctx.clock.now()
+    found = await ctx.sql.read_small(lambda connection: connection.execute(_by_key, {"prefix": prefix}).all())
+    if not found or not hmac.compare_digest(found[0].secret_hash, key_hash(secret)):
+        raise KeyInvalid()
+    key = found[0]
+    if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now) or key.state != "active":
+        raise KeyInvalid()
+    if key.last_used_at is None or now - key.last_used_at > USE_NOTED_EVERY:
+        await ctx.sql.write(lambda connection: connection.execute(api_keys.update().where(api_keys.c.id == key.id).values(last_used_at=now)))
+    return Actor(
+        kind=ActorKind.API_KEY,
+        name=key.username,
+        user_id=key.user_id,
+        grants=_grants(found, frozenset(key.key_scopes)),
+        address=address,
+        request_id=request_id,
+        locale=locale,
+    )

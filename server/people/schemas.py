@@ -1,0 +1,91 @@
+"""What the routes of people take and answer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=190)]
+Password = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+
+
+class LoginRequest(msgspec.Struct, forbid_unknown_fields=True):
+    username: Name
+    password: Password
+
+
+class RefreshRequest(msgspec.Struct, forbid_unknown_fields=True):
+    refresh_token: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+
+
+class OrganizationRef(msgspec.Struct):
+    id: int
+    name: str
+
+
+class User(msgspec.Struct):
+    id: int
+    username: str
+    name: str
+    email: str | None
+    kind: str
+    state: str
+    organization_id: int
+    roles: list[str]
+    created_at: datetime
+    last_login_at: datetime | None
+
+
+class Me(msgspec.Struct):
+    """The caller: `scopes` are all that are held anywhere."""
+
+    id: int
+    username: str
+    name: str
+    email: str | None
+    roles: list[str]
+    scopes: list[str]
+    organizations: list[OrganizationRef]
+
+
+class TokenPair(msgspec.Struct):
+    """`expires_in` is the access token's life in seconds."""
+
+    access_token: str
+    refresh_token: str
+    token_type: str
+    expires_in: int
+    user: Me
+
+
+class ApiKeyRequest(msgspec.Struct, forbid_unknown_fields=True):
+    name: Name
+    scopes: list[str]
+    expires_at: datetime | None = None
+
+
+class ApiKey(msgspec.Struct):
+    id: int
+    name: str
+    prefix: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+
+class NewApiKey(ApiKey):
+    """`key` is shown this once."""
+
+    key: str = ""
+
+
+class Ticket(msgspec.Struct):
+    ticket: str
+    expires_in: int
+
+
+class Done(msgspec.Struct):
+    done: bool = True

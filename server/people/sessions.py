@@ -1,0 +1,146 @@
+"""Sign-in sessions: opened by a password, carried on by rotating refresh tokens, ended by logout."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from server.actor import Actor
+from server.context import Context
+from server.errors import NotSignedIn
+from server.events import Event
+from server.people import login_delay, tokens
+from server.people.passwords import Passwords
+from server.people.schemas import LoginRequest, Me, TokenPair
+from server.people.tables import sessions, users
+from server.people.users import get_me
+from server.platform import audit
+
+
+class CredentialsWrong(NotSignedIn):
+    """Unknown, wrong and disabled look alike."""
+
+    type = "credentials_wrong"
+
+
+class RefreshReused(NotSignedIn):
+    """An old refresh token came again: its whole session is ended."""
+
+    type = "refresh_reused"
+
+
+class SessionEnded(Event, frozen=True):
+    session_id: str
+
+
+async def log_in(ctx: Context, actor: Actor, request: LoginRequest, *, agent: str) -> TokenPair:
+    """Open a session with a user name (or mail address) and a password.
+
+    Raises CredentialsWrong, or TooMany after repeated failures of this account from this address.
+    """
+    key = request.username.strip().casefold()
+    await login_delay.check(ctx, key, actor.address)
+    by_name = sa.select(users).where(sa.or_(users.c.username_key == key, users.c.email_key == key))
+    found = await ctx.sql.read_small(lambda connection: connection.execute(by_name).first())
+    right = await ctx.services.get(Passwords).check(found.password_hash if found else None, request.password)
+    if not found or not right or found.state != "active":
+        await login_delay.failed(ctx, key, actor.address)
+        await ctx.sql.write(lambda connection: audit.note(connection, ctx.clock.now(), actor, "login.refused", f"user:{found.id if found else '?'}"))
+        raise CredentialsWrong()
+    await login_delay.succeeded(ctx, key, actor.address)
+    return await open_session(ctx, actor, found.id, method="password", agent=agent)
+
+
+async def open_session(ctx: Context, actor: Actor, user_id: int, *, method: str, agent: str) -> TokenPair:
+    """A new session of a user whose identity has been proved by `method`."""
+    now = ctx.clock.now()
+    session_id = uuid.uuid4().hex
+
+    def transaction(connection: sa.Connection) -> Me:
+        connection.execute(
+            sessions.insert().values(
+                id=session_id,
+                user_id=user_id,
+                generation=1,
+                method=method,
+                address=actor.address[:64],
+                agent=agent[:300],
+                created_at=now,
+                seen_at=now,
+                expires_at=now + timedelta(days=ctx.settings.refresh_token_days),
+            )
+        )
+        connection.execute(users.update().where(users.c.id == user_id).values(last_login_at=now))
+        audit.note(connection, now, actor, "login", f"user:{user_id}", method=method, session=session_id)
+        return get_me(connection, user_id)
+
+    me = await ctx.sql.write(transaction)
+    return _pair(ctx, tokens.Claims(user_id, session_id, 1), me)
+
+
+async def refresh(ctx: Context, actor: Actor, refresh_token: str) -> TokenPair:
+    """A new pair for a refresh token; the old one no longer holds.
+
+    Raises TokenInvalid, TokenExpired, SessionOver-like NotSignedIn, and RefreshReused for a token that was used before, which ends the session.
+    """
+    now = ctx.clock.now()
+    claims = tokens.read(ctx.secrets.secret_key, "refresh", refresh_token, now=now)
+
+    def transaction(connection: sa.Connection) -> Me | None:
+        turned = connection.execute(
+            sessions.update()
+            .where(
+                sessions.c.id == claims.session_id,
+                sessions.c.user_id == claims.user_id,
+                sessions.c.generation == claims.generation,
+                sessions.c.ended_at.is_(None),
+                sessions.c.expires_at > now,
+                sa.exists().where(users.c.id == claims.user_id, users.c.state == "active"),
+            )
+            .values(generation=sessions.c.generation + 1, seen_at=now, expires_at=now + timedelta(days=ctx.settings.refresh_token_days))
+        )
+        if turned.rowcount == 1:
+            return get_me(connection, claims.user_id)
+        ended = connection.execute(
+            sessions.update()
+            .where(sessions.c.id == claims.session_id, sessions.c.generation > claims.generation, sessions.c.ended_at.is_(None))
+            .values(ended_at=now, end_reason="refresh_reused")
+        )
+        if ended.rowcount == 1:
+            audit.note(connection, now, actor, "session.refresh_reused", f"user:{claims.user_id}", session=claims.session_id)
+        return None
+
+    me = await ctx.sql.write(transaction)
+    if me is None:
+        await ctx.events.publish(SessionEnded(claims.session_id))
+        raise RefreshReused()
+    return _pair(ctx, tokens.Claims(claims.user_id, claims.session_id, claims.generation + 1), me)
+
+
+async def log_out(ctx: Context, actor: Actor) -> None:
+    """End the caller's session; its tokens no longer hold and its sockets close."""
+    if actor.session_id is None:
+        return
+    session_id, now = actor.session_id, ctx.clock.now()
+
+    def transaction(connection: sa.Connection) -> None:
+        ended = sessions.update().where(sessions.c.id == session_id, sessions.c.ended_at.is_(None))
+        if connection.execute(ended.values(ended_at=now, end_reason="logout")).rowcount:
+            audit.note(connection, now, actor, "logout", f"user:{actor.user_id}", session=session_id)
+
+    await ctx.sql.write(transaction)
+    await ctx.events.publish(SessionEnded(session_id))
+
+
+def _pair(ctx: Context, claims: tokens.Claims, me: Me) -> TokenPair:
+    now, settings, secret = ctx.clock.now(), ctx.settings, ctx.secrets.secret_key
+    life = timedelta(minutes=settings.access_token_minutes)
+    return TokenPair(
+        access_token=tokens.issue(secret, "access", claims, now=now, life=life),
+        refresh_token=tokens.issue(secret, "refresh", claims, now=now, life=timedelta(days=settings.refresh_token_days)),
+        token_type="Bearer",
+        expires_in=int(life.total_seconds()),
+        user=me,
+    )

@@ -1,0 +1,1 @@
+"""What every wing stands on: tasks, schedules, calendars, the audit log."""

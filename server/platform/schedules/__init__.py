@@ -1,0 +1,1 @@
+"""Schedules: when something is due, as pure functions of time, and the ledger of what fired."""

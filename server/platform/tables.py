@@ -1,0 +1,157 @@
+"""Tables of the platform: tasks, schedules, calendars, the fire ledger, the audit log, kept answers, file references."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from server.engines.schema import Json, LongText, UtcDateTime, identifier, metadata, serial, short_text
+
+tasks = sa.Table(
+    "tasks",
+    metadata,
+    sa.Column("id", identifier(), primary_key=True),
+    sa.Column("queue", identifier(40), nullable=False),
+    sa.Column("kind", identifier(80), nullable=False),
+    sa.Column("payload", Json, nullable=False),
+    sa.Column("state", identifier(12), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("max_attempts", sa.Integer, nullable=False),
+    sa.Column("run_at", UtcDateTime, nullable=False),
+    sa.Column("lease_owner", identifier(64)),
+    sa.Column("lease_until", UtcDateTime),
+    sa.Column("progress", sa.Integer, nullable=False, default=0),
+    sa.Column("progress_message", short_text(500)),
+    sa.Column("result", Json),
+    sa.Column("error", LongText),
+    # Held by the one unfinished task that has it; NULL once the task has ended.
+    sa.Column("unique_key", short_text(), unique=True),
+    sa.Column("cancel_requested", sa.Boolean, nullable=False, default=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("started_at", UtcDateTime),
+    sa.Column("ended_at", UtcDateTime),
+    sa.Index(None, "queue", "state", "run_at"),
+    sa.Index(None, "state", "ended_at"),
+    sa.Index(None, "kind", "created_at"),
+)
+
+calendars = sa.Table(
+    "calendars",
+    metadata,
+    sa.Column("id", serial(), primary_key=True),
+    sa.Column("name", short_text(), nullable=False, unique=True),
+    sa.Column("body", Json, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+)
+
+schedules = sa.Table(
+    "schedules",
+    metadata,
+    sa.Column("id", serial(), primary_key=True),
+    sa.Column("kind", identifier(20), nullable=False),
+    # The workflow's number, or 0 for a system job.
+    sa.Column("target_id", sa.BigInteger, nullable=False, default=0),
+    sa.Column("name", short_text(), nullable=False),
+    sa.Column("job", identifier(80), nullable=False, default=""),
+    sa.Column("queue", identifier(40), nullable=False, default=""),
+    sa.Column("kwargs", Json, nullable=False),
+    sa.Column("crons", Json, nullable=False),
+    sa.Column("timezone", short_text(64), nullable=False),
+    sa.Column("calendar", short_text()),
+    sa.Column("shift_s", sa.Integer, nullable=False, default=0),
+    sa.Column("misfire", identifier(12), nullable=False),
+    sa.Column("misfire_max_age_s", sa.Integer, nullable=False),
+    sa.Column("overlap", identifier(20), nullable=False),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False, default=1),
+    # Instants before this were planned, or belong to an earlier version of the row.
+    sa.Column("effective_from", UtcDateTime, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+    sa.Index(None, "kind", "target_id"),
+    sa.Index(None, "calendar"),
+)
+
+fires = sa.Table(
+    "fires",
+    metadata,
+    sa.Column("id", identifier(), primary_key=True),
+    sa.Column("schedule_id", sa.BigInteger, nullable=False),
+    sa.Column("planned_at", UtcDateTime, nullable=False),
+    sa.Column("starts_at", UtcDateTime, nullable=False),
+    sa.Column("outcome", identifier(12), nullable=False),
+    sa.Column("reason", short_text(500)),
+    sa.Column("run_id", identifier()),
+    sa.Column("task_id", identifier()),
+    sa.Column("lag_ms", sa.Integer, nullable=False),
+    # A row may stand for a stretch of instants that all ended alike.
+    sa.Column("through", UtcDateTime),
+    sa.Column("count", sa.Integer, nullable=False, default=1),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.UniqueConstraint("schedule_id", "planned_at"),
+    sa.Index(None, "created_at"),
+)
+
+# One row: who plans, under which epoch, and up to which start time everything is in the ledger.
+planner = sa.Table(
+    "planner",
+    metadata,
+    sa.Column("name", identifier(20), primary_key=True),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("holder", identifier(64), nullable=False),
+    sa.Column("planned_until", UtcDateTime, nullable=False),
+    sa.Column("stopped_at", UtcDateTime),
+)
+
+schedule_changes = sa.Table(
+    "schedule_changes",
+    metadata,
+    sa.Column("id", serial(), primary_key=True),
+    sa.Column("schedule_id", sa.BigInteger, nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("change", identifier(20), nullable=False),
+    sa.Column("actor", short_text(), nullable=False),
+    sa.Column("crons", Json, nullable=False),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Index(None, "schedule_id", "at"),
+)
+
+audit_log = sa.Table(
+    "audit_log",
+    metadata,
+    sa.Column("id", serial(), primary_key=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("user_id", sa.BigInteger),
+    sa.Column("actor", short_text(), nullable=False),
+    sa.Column("action", identifier(80), nullable=False),
+    sa.Column("target", short_text(), nullable=False),
+    sa.Column("address", identifier(64), nullable=False),
+    sa.Column("request_id", short_text(64), nullable=False),
+    sa.Column("detail", Json, nullable=False),
+    sa.Index(None, "at"),
+    sa.Index(None, "action", "at"),
+    sa.Index(None, "target", "at"),
+)
+
+kept_answers = sa.Table(
+    "kept_answers",
+    metadata,
+    sa.Column("id", identifier(64), primary_key=True),  # hash of caller, route and key
+    sa.Column("request_hash", identifier(64), nullable=False),
+    sa.Column("status", sa.Integer),  # NULL while the request is being handled
+    sa.Column("body", LongText),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Index(None, "created_at"),
+)
+
+file_references = sa.Table(
+    "file_references",
+    metadata,
+    sa.Column("sha256", identifier(64), primary_key=True),
+    sa.Column("owner", short_text(100), primary_key=True),  # such as step:<id>
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("content_type", short_text(100), nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Index(None, "owner"),
+)

@@ -1,0 +1,202 @@
+"""Tasks: whatever outlives a request is a row here, put in by the transaction that it is about."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from server.events import Event
+from server.platform.tables import tasks
+
+
+class Queue(StrEnum):
+    HR_SYNC = "hr_sync"
+    ACCOUNT_TASKS = "account_tasks"
+    ACCOUNT_PROCESSING = "account_processing"
+    DOCUMENTS = "documents"
+    MAIL = "mail"
+    MAINTENANCE = "maintenance"
+
+
+class TaskState(StrEnum):
+    QUEUED = "queued"  # due at run_at
+    RUNNING = "running"  # leased by a worker
+    SUCCEEDED = "succeeded"
+    DEAD = "dead"  # tries used up, or of no use; can be retried by a person
+    CANCELLED = "cancelled"
+
+
+ENDED = (TaskState.SUCCEEDED, TaskState.DEAD, TaskState.CANCELLED)
+
+
+class TaskQueued(Event, frozen=True):
+    """A task is due; workers of its queue look at once instead of at their next round."""
+
+    queue: str
+
+
+class TaskChanged(Event, frozen=True):
+    task_id: str
+    state: str
+    progress: int
+    message: str
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """A task in the hands of one worker. `attempt` makes its lease: only this attempt may write its outcome."""
+
+    id: str
+    queue: str
+    kind: str
+    payload: dict[str, Any]
+    attempt: int
+    max_attempts: int
+
+
+def enqueue(
+    connection: sa.Connection,
+    queue: Queue,
+    kind: str,
+    payload: Mapping[str, Any],
+    *,
+    now: datetime,
+    max_attempts: int = 5,
+    run_at: datetime | None = None,
+    unique_key: str | None = None,
+) -> str | None:
+    """Put a task in; its id, or None when an unfinished task already has the unique key."""
+    if unique_key is not None:
+        held = sa.select(tasks.c.id).where(tasks.c.unique_key == unique_key)
+        if connection.execute(held).first() is not None:
+            return None
+    task_id = uuid.uuid4().hex
+    connection.execute(
+        tasks.insert().values(
+            id=task_id,
+            queue=queue.value,
+            kind=kind,
+            payload=dict(payload),
+            state=TaskState.QUEUED.value,
+            attempts=0,
+            max_attempts=max_attempts,
+            run_at=run_at or now,
+            progress=0,
+            unique_key=unique_key,
+            cancel_requested=False,
+            created_at=now,
+        )
+    )
+    return task_id
+
+
+def claim(connection: sa.Connection, queue: str, limit: int, *, owner: str, now: datetime, lease: timedelta) -> list[Claimed]:
+    """Take up to `limit` due tasks of a queue for `owner`; a task whose lease ran out counts as due.
+
+    A task that was claimed as often as it may be and never settled is left for `bury`.
+    """
+    due = sa.or_(
+        sa.and_(tasks.c.state == TaskState.QUEUED.value, tasks.c.run_at <= now),
+        sa.and_(tasks.c.state == TaskState.RUNNING.value, tasks.c.lease_until < now, tasks.c.attempts < tasks.c.max_attempts),
+    )
+    wanted = sa.select(tasks.c.id).where(tasks.c.queue == queue, due).order_by(tasks.c.run_at, tasks.c.created_at).limit(limit)
+    values: dict[str, Any] = {
+        "state": TaskState.RUNNING.value,
+        "lease_owner": owner,
+        "lease_until": now + lease,
+        "attempts": tasks.c.attempts + 1,
+        "started_at": now,
+        "error": None,
+    }
+    columns = (tasks.c.id, tasks.c.queue, tasks.c.kind, tasks.c.payload, tasks.c.attempts, tasks.c.max_attempts)
+    if connection.dialect.name == "sqlite":
+        rows = connection.execute(tasks.update().where(tasks.c.id.in_(wanted)).values(values).returning(*columns)).all()
+    else:
+        ids = list(connection.execute(wanted.with_for_update(skip_locked=True)).scalars())
+        if not ids:
+            return []
+        connection.execute(tasks.update().where(tasks.c.id.in_(ids)).values(values))
+        rows = connection.execute(sa.select(*columns).where(tasks.c.id.in_(ids))).all()
+    return [Claimed(row.id, row.queue, row.kind, row.payload, row.attempts, row.max_attempts) for row in rows]
+
+
+def bury(connection: sa.Connection, now: datetime) -> int:
+    """Tasks whose last try was lost with its worker become dead letters; how many."""
+    lost = tasks.update().where(
+        tasks.c.state == TaskState.RUNNING.value, tasks.c.lease_until < now, tasks.c.attempts >= tasks.c.max_attempts
+    )
+    error = "the worker was lost during the last attempt"
+    return connection.execute(lost.values(state=TaskState.DEAD.value, error=error, ended_at=now, unique_key=None, lease_owner=None)).rowcount
+
+
+def _held(task: Claimed, owner: str) -> sa.Update:
+    return tasks.update().where(
+        tasks.c.id == task.id, tasks.c.state == TaskState.RUNNING.value, tasks.c.lease_owner == owner, tasks.c.attempts == task.attempt
+    )
+
+
+def renew(connection: sa.Connection, task: Claimed, owner: str, until: datetime) -> bool | None:
+    """Keep the lease. None when it is lost; True when the task was asked to stop, else False."""
+    if not connection.execute(_held(task, owner).values(lease_until=until)).rowcount:
+        return None
+    return bool(connection.execute(sa.select(tasks.c.cancel_requested).where(tasks.c.id == task.id)).scalar())
+
+
+def report(connection: sa.Connection, task: Claimed, owner: str, percent: int, message: str) -> bool:
+    """Note the progress, in percent; False when the lease is lost."""
+    return connection.execute(_held(task, owner).values(progress=percent, progress_message=message[:500])).rowcount == 1
+
+
+def succeed(connection: sa.Connection, task: Claimed, owner: str, result: Any, now: datetime) -> bool:
+    """False when the lease was lost meanwhile: another worker has the task, and this result is dropped."""
+    values = {"state": TaskState.SUCCEEDED.value, "result": result, "progress": 100, "ended_at": now, "unique_key": None, "lease_owner": None}
+    return connection.execute(_held(task, owner).values(values)).rowcount == 1
+
+
+def fail(connection: sa.Connection, task: Claimed, owner: str, error: str, now: datetime, *, retry_at: datetime | None) -> bool:
+    """Try again at `retry_at`, or make it a dead letter when that is None."""
+    values: dict[str, Any] = {"error": error, "lease_owner": None, "lease_until": None}
+    if retry_at is not None:
+        values |= {"state": TaskState.QUEUED.value, "run_at": retry_at}
+    else:
+        values |= {"state": TaskState.DEAD.value, "ended_at": now, "unique_key": None}
+    return connection.execute(_held(task, owner).values(values)).rowcount == 1
+
+
+def give_back(connection: sa.Connection, task: Claimed, owner: str, now: datetime) -> bool:
+    """Return a task unfinished, as a stopping worker does; the try does not count."""
+    values = {"state": TaskState.QUEUED.value, "run_at": now, "attempts": task.attempt - 1, "lease_owner": None, "lease_until": None}
+    return connection.execute(_held(task, owner).values(values)).rowcount == 1
+
+
+def end_cancelled(connection: sa.Connection, task: Claimed, owner: str, now: datetime) -> bool:
+    values = {"state": TaskState.CANCELLED.value, "ended_at": now, "unique_key": None, "lease_owner": None}
+    return connection.execute(_held(task, owner).values(values)).rowcount == 1
+
+
+def put_back(connection: sa.Connection, task_id: str, now: datetime) -> bool:
+    """Queue a dead or cancelled task anew with all its tries; False when it is in another state."""
+    ended = tasks.update().where(tasks.c.id == task_id, tasks.c.state.in_((TaskState.DEAD.value, TaskState.CANCELLED.value)))
+    values = {"state": TaskState.QUEUED.value, "run_at": now, "attempts": 0, "error": None, "ended_at": None, "cancel_requested": False, "progress": 0}
+    return connection.execute(ended.values(values)).rowcount == 1
+
+
+def request_cancel(connection: sa.Connection, task_id: str, now: datetime) -> bool:
+    """A queued task is cancelled at once, a running one is asked to stop; False when it has ended."""
+    queued = tasks.update().where(tasks.c.id == task_id, tasks.c.state == TaskState.QUEUED.value)
+    if connection.execute(queued.values(state=TaskState.CANCELLED.value, ended_at=now, unique_key=None, cancel_requested=True)).rowcount:
+        return True
+    running = tasks.update().where(tasks.c.id == task_id, tasks.c.state == TaskState.RUNNING.value)
+    return connection.execute(running.values(cancel_requested=True)).rowcount == 1
+
+
+def sweep(connection: sa.Connection, before: datetime, limit: int = 5000) -> int:
+    """Remove tasks that ended before the given time, up to `limit`; how many."""
+    old = sa.select(tasks.c.id).where(tasks.c.state.in_([state.value for state in ENDED]), tasks.c.ended_at < before).limit(limit)
+    ids = list(connection.execute(old).scalars())
+    return connection.execute(tasks.delete().where(tasks.c.id.in_(ids))).rowcount if ids else 0

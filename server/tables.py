@@ -1,0 +1,9 @@
+"""Every table of the system, gathered for migrations."""
+
+from server.dispatch import tables as dispatch
+from server.engines import documents_sql
+from server.engines.schema import metadata
+from server.people import tables as people
+from server.platform import tables as platform
+
+__all__ = ["dispatch", "documents_sql", "metadata", "people", "platform"]
