@@ -152,7 +152,9 @@ class ApiHandler(RequestHandler):
         """Who calls, and whether they may."""
         bearer = bearer_of(self.request)
         try:
-            self.actor = await identify(self.ctx, bearer, address=self.request.remote_ip or "", request_id=self.request_id, locale=self.locale_wanted)
+            self.actor = await identify(
+                self.ctx, bearer, address=self.request.remote_ip or "", request_id=self.request_id, locale=self.locale_wanted
+            )
         except NotSignedIn:
             if declared.scope != ANYONE:
                 raise

@@ -75,7 +75,9 @@ class Firing:
 
     async def _write(self, pairs: list[tuple[Entry, Schedule]], epoch: int, now: datetime, *, last: bool) -> None:
         ctx = self._ctx
-        workflows = {schedule.target_id for entry, schedule in pairs if schedule.kind is ScheduleKind.WORKFLOW and entry.outcome is Outcome.FIRED}
+        workflows = {
+            schedule.target_id for entry, schedule in pairs if schedule.kind is ScheduleKind.WORKFLOW and entry.outcome is Outcome.FIRED
+        }
         definitions = await ctx.services.get(Definitions).get_many(sorted(workflows))
         starts: dict[str, starting.Start] = {}
         for entry, schedule in pairs:
@@ -90,7 +92,11 @@ class Firing:
             ledger.check_epoch(connection, epoch)
             entries = [msgspec.structs.replace(entry) for entry, _ in pairs]
             recorded = ledger.find_recorded(connection, entries)
-            fresh = [(entry, schedule) for entry, (_, schedule) in zip(entries, pairs, strict=True) if (entry.schedule_id, entry.planned_at) not in recorded]
+            fresh = [
+                (entry, schedule)
+                for entry, (_, schedule) in zip(entries, pairs, strict=True)
+                if (entry.schedule_id, entry.planned_at) not in recorded
+            ]
             effects = Effects(ctx)
             _begin_runs(connection, effects, fresh, starts)
             _queue_tasks(connection, effects, fresh)
@@ -126,7 +132,13 @@ class Firing:
 
 
 def _entry(
-    schedule: Schedule, planned_at: datetime, starts_at: datetime, outcome: Outcome, reason: str | None, through: datetime | None = None, count: int = 1
+    schedule: Schedule,
+    planned_at: datetime,
+    starts_at: datetime,
+    outcome: Outcome,
+    reason: str | None,
+    through: datetime | None = None,
+    count: int = 1,
 ) -> Entry:
     return Entry(
         id=ledger.new_id(),
@@ -151,7 +163,9 @@ def _start(entry: Entry, definition: Definition) -> starting.Start:
     )
 
 
-def _begin_runs(connection: sa.Connection, effects: Effects, fresh: list[tuple[Entry, Schedule]], starts: Mapping[str, starting.Start]) -> None:
+def _begin_runs(
+    connection: sa.Connection, effects: Effects, fresh: list[tuple[Entry, Schedule]], starts: Mapping[str, starting.Start]
+) -> None:
     wanted = [entry for entry, schedule in fresh if schedule.kind is ScheduleKind.WORKFLOW and entry.outcome is Outcome.FIRED]
     for entry, begun in zip(wanted, starting.begin(connection, effects, [starts[entry.id] for entry in wanted]), strict=True):
         if begun.refused is None:

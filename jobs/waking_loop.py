@@ -37,8 +37,9 @@ class WakingLoop:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _wake(self) -> None:
-        while await wake_due(self._ctx) == AT_ONCE:
-            await asyncio.sleep(0)
+        looked_at = AT_ONCE
+        while looked_at == AT_ONCE:
+            looked_at = await wake_due(self._ctx)
 
     async def _alive(self) -> None:
         await self._presence.keep_alive()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import time
@@ -12,6 +13,7 @@ from datetime import timedelta
 
 from jobs.registry import Giveup, Job, Work
 from server.context import Context
+from server.engines.sql import Transaction
 from server.errors import EngineAway
 from server.platform import tasks
 from server.platform.tasks import Claimed, Queue, TaskChanged, TaskQueued
@@ -81,10 +83,8 @@ class QueueWorker:
                 await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
 
     async def _wait(self) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._look.wait(), ROUND_S)
-        except TimeoutError:
-            pass
         self._look.clear()
 
     async def _claim(self) -> bool:
@@ -93,7 +93,9 @@ class QueueWorker:
         if room <= 0:
             return True
         now, owner = self._ctx.clock.now(), self._ctx.instance
-        claimed = await self._ctx.sql.write(lambda connection: tasks.claim(connection, self.queue.value, room, owner=owner, now=now, lease=LEASE))
+        claimed = await self._ctx.sql.write(
+            lambda connection: tasks.claim(connection, self.queue.value, room, owner=owner, now=now, lease=LEASE)
+        )
         for task in claimed:
             working = asyncio.create_task(self._work(task), name=f"task-{task.kind}")
             self._running.add(working)
@@ -174,11 +176,11 @@ class QueueWorker:
             log.error("task %s (%s) is a dead letter: %s", task.id, task.kind, error.strip().splitlines()[-1] if error.strip() else "")
         await self._ended(task, "retried" if retry_at else "dead")
 
-    async def _settle(self, transaction: object) -> None:
+    async def _settle(self, transaction: Transaction[bool]) -> None:
         """Write the outcome; while the database is away, keep trying for as long as the lease could hold."""
         for wait_s in (0.2, 1, 3, 10, 20):
             try:
-                if not await self._ctx.sql.write(transaction):  # type: ignore[arg-type]
+                if not await self._ctx.sql.write(transaction):
                     log.warning("a task of queue %s was settled after its lease was lost", self.queue)
                 return
             except EngineAway:

@@ -19,6 +19,7 @@ from server.secrets_file import path_of as secrets_path
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_WITHIN_S = 60
+USUALLY_READY_S = 8
 NOT_RUNNING = 3  # what init scripts have always answered for it
 LAST_LINES = 30
 
@@ -54,7 +55,13 @@ def start(settings: Settings) -> None:
             env={**os.environ, "ZHIHUI_CONSOLE": "off"},
         )
     say(f"starting (pid {process.pid})")
-    if not wait_until(lambda: process.poll() is not None or is_ready(settings), READY_WITHIN_S):
+
+    def ready_or_ended() -> bool:
+        return process.poll() is not None or is_ready(settings)
+
+    if not wait_until(ready_or_ended, USUALLY_READY_S):
+        say("\n".join([f"waiting up to {READY_WITHIN_S} s for it to be ready", *lines_of(ask_health(settings))]))
+    if not wait_until(ready_or_ended, READY_WITHIN_S - USUALLY_READY_S):
         health = "\n".join(lines_of(ask_health(settings)))
         raise Failed(f"not ready after {READY_WITHIN_S} s; it goes on trying, ./manage.sh logs tells more\n{health}")
     if process.poll() is not None:

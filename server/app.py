@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tornado.web import Application, URLSpec
+from tornado.routing import URLSpec
+from tornado.web import Application
 
 from handlers.base import NotFoundHandler, Requests
 from handlers.dispatch import module_files, module_socket, modules, runs, scheduler, workflows

@@ -34,13 +34,17 @@ async def list_scheduled_jobs(ctx: Context, arguments: argparse.Namespace) -> st
     for job in await actions.list_jobs(ctx, ACTOR):
         following = job.next_run_time.isoformat(timespec="seconds") if job.next_run_time else "-"
         enabled = "yes" if job.enabled else "no"
-        lines.append(f"{job.id:>4}  {job.kind:8}  {enabled:7}  {following:25}  {job.last_outcome or '-':9}  {' | '.join(job.cron) or '-':24}  {job.name}")
+        crons = " | ".join(job.cron) or "-"
+        last = job.last_outcome or "-"
+        lines.append(f"{job.id:>4}  {job.kind:8}  {enabled:7}  {following:25}  {last:9}  {crons:24}  {job.name}")
     return "\n".join(lines)
 
 
 async def create_admin(ctx: Context, arguments: argparse.Namespace) -> str:
     """Create an administrator, or set the password of one and end its sessions."""
-    password = os.environ.get("ADMIN_PASSWORD") or (getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n"))
+    password = os.environ.get("ADMIN_PASSWORD") or (
+        getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    )
     if len(password) < 8:
         raise SettingsError("The password needs at least 8 characters.")
     await setup.set_up(ctx, ACTOR)
@@ -62,7 +66,9 @@ def migrate(settings: Settings, arguments: argparse.Namespace) -> str:
         migrating.downgrade(settings, arguments.down)
         return f"The database is at revision {arguments.down}."
     before, after = migrating.migrate(settings)
-    return f"The database is at revision {after}." if before == after else f"The database was migrated from {before or 'nothing'} to {after}."
+    return (
+        f"The database is at revision {after}." if before == after else f"The database was migrated from {before or 'nothing'} to {after}."
+    )
 
 
 def parser() -> argparse.ArgumentParser:

@@ -39,7 +39,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     debug: Annotated[bool, about("True: development mode; registration of modules is open to loopback. Set False in production.")] = True
     environment: Annotated[Literal["", "test"], about("`test` alone allows FIXED_VERIFICATION_CODE.")] = ""
     secret_key: Annotated[str, about("Signs tokens and links. Generated in DATA_DIR/secrets.json with DEBUG; required in production.")] = ""
-    module_key: Annotated[str, about("What modules register with when not on loopback. Generated in DATA_DIR/secrets.json when empty.")] = ""
+    module_key: Annotated[str, about("What modules register with when not on loopback. Generated in DATA_DIR/secrets.json when empty.")] = (
+        ""
+    )
     admin_password: Annotated[str, about("The first password of `admin`. Generated in DATA_DIR/secrets.json when empty.")] = ""
     allowed_hosts: Annotated[str, about("Host names that are served, with commas; * serves any. Empty with DEBUG: any.")] = ""
     trusted_origins: Annotated[str, about("Further origins whose pages may open sockets, with commas.")] = ""

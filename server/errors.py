@@ -64,7 +64,7 @@ class Invalid(DomainError):
     type = "invalid"
 
     @classmethod
-    def field(cls, name: str, key: str, **params: Any) -> Invalid:
+    def field(cls, name: str, key: str, /, **params: Any) -> Invalid:
         """The error for one wrong field, `key` being its catalogue key."""
         return cls(fields={name: [text(key, **params)]})
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import operator
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, Union
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -40,7 +42,7 @@ class Events:
         self._instance = instance
         self._listeners: dict[type[Event], list[Callable[[Any], None]]] = {}
         kinds = [Resync, *kinds]
-        self._decode = msgspec.json.Decoder(Union[tuple(kinds)]).decode
+        self._decode = msgspec.json.Decoder(functools.reduce(operator.or_, kinds)).decode
         self._open = msgspec.json.Decoder(_Parcel).decode
         self._encode = msgspec.json.Encoder().encode
         self._shared = bus.mode == "distributed"

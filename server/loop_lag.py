@@ -80,7 +80,7 @@ class LoopGuard:
     """
 
     def __init__(self, threshold_s: float = 0.02) -> None:
-        self._threshold_s = threshold_s * (TRACED if sys.gettrace() or _monitored() else 1)
+        self.threshold_s = threshold_s * (TRACED if sys.gettrace() or _monitored() else 1)
         self._collecting = 0.0
         self._collection_began = 0.0
         self._original: Callable[[Any], Any] | None = None
@@ -96,7 +96,7 @@ class LoopGuard:
                 return original(handle)
             finally:
                 spent = time.thread_time() - before - (guard._collecting - collected)
-                if spent > guard._threshold_s:
+                if spent > guard.threshold_s:
                     guard.slow.append(SlowCallback(callback_name(handle), spent))
 
         patched: Any = events.Handle
@@ -114,7 +114,7 @@ class LoopGuard:
         """Raises AssertionError naming the callbacks that were too slow."""
         if self.slow:
             told = "; ".join(f"{slow.name} took {1000 * slow.seconds:.0f} ms" for slow in self.slow)
-            raise AssertionError(f"the event loop was held for more than {1000 * self._threshold_s:.0f} ms: {told}")
+            raise AssertionError(f"the event loop was held for more than {1000 * self.threshold_s:.0f} ms: {told}")
 
     def _on_collection(self, phase: str, _info: dict[str, int]) -> None:
         if phase == "start":

@@ -39,7 +39,7 @@ from server.engines.files import open_files
 from server.engines.mail import open_mail
 from server.engines.sql import open_sql
 from server.errors import EngineAway
-from server.events import Events
+from server.events import Event, Events
 from server.metrics import Metrics
 from server.people.passwords import Passwords
 from server.people.sessions import SessionEnded
@@ -52,7 +52,7 @@ from server.secrets_file import open_secrets
 
 log = logging.getLogger(__name__)
 
-EVENTS = [*DISPATCH_EVENTS, SessionEnded, ScheduleChanged, TaskQueued, TaskChanged]
+EVENTS: list[type[Event]] = [*DISPATCH_EVENTS, SessionEnded, ScheduleChanged, TaskQueued, TaskChanged]
 TASK_GRACE_S = 10.0
 
 

@@ -36,7 +36,16 @@ ANYONE = "anyone"
 SYSTEM_ROLES: dict[str, frozenset[str]] = {
     "administrator": ALL,
     "organization_admin": frozenset(
-        {"users:read", "users:write", "organizations:read", "organizations:write", "roles:read", "modules:read", "workflows:read", "schedules:read"}
+        {
+            "users:read",
+            "users:write",
+            "organizations:read",
+            "organizations:write",
+            "roles:read",
+            "modules:read",
+            "workflows:read",
+            "schedules:read",
+        }
     ),
     "teacher": frozenset({"users:read", "organizations:read"}),
     "student": frozenset({"organizations:read"}),

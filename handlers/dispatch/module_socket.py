@@ -51,11 +51,11 @@ class ModuleSocketHandler(WebSocketHandler):
     async def prepare(self) -> None:
         """Refuse before the upgrade: an unknown hash, a server that goes down."""
         requests: Requests = self.application.settings["requests"]
-        hash = self.get_query_argument("hash", "")
+        module_hash = self.get_query_argument("hash", "")
         try:
             if requests.draining:
                 raise Draining()
-            if not hash or len(hash) > 64 or await modules.find_for_socket(self.ctx, hash) is None:
+            if not module_hash or len(module_hash) > 64 or await modules.find_for_socket(self.ctx, module_hash) is None:
                 raise UnknownHash(scope="hash")
         except DomainError as error:
             self._refuse(error)
@@ -70,7 +70,8 @@ class ModuleSocketHandler(WebSocketHandler):
 
     async def open(self, *_args: str) -> None:
         assert self.ws_connection is not None
-        self.ws_connection.stream.max_write_buffer_size = LARGEST_BACKLOG  # type: ignore[attr-defined]
+        assert self.ws_connection.stream is not None
+        self.ws_connection.stream.max_write_buffer_size = LARGEST_BACKLOG
         self.set_nodelay(True)
         protocol = self.get_query_argument("protocol", "1")
         self.socket = Connection(

@@ -61,7 +61,7 @@ class Browsers:
         self._followers: dict[str, set[EventsHandler]] = {}
         events = ctx.events
         events.listen(ModuleChanged, lambda event: self.tell("modules", event))
-        events.listen(RunChanged, lambda event: (self.tell(f"run:{event.run_id}", event), self.tell("runs", event)))
+        events.listen(RunChanged, self._run_changed)
         events.listen(StepChanged, lambda event: self.tell(f"run:{event.run_id}", event))
         events.listen(StepLogged, lambda event: self.tell(f"run:{event.run_id}", event))
         events.listen(TaskChanged, lambda event: self.tell(f"task:{event.task_id}", event))
@@ -98,6 +98,10 @@ class Browsers:
             data = {name: value for name, value in msgspec.to_builtins(event).items() if name != "type"}
             for socket in list(followers):
                 socket.tell(topic, type(event).__name__, data)
+
+    def _run_changed(self, event: RunChanged) -> None:
+        self.tell(f"run:{event.run_id}", event)
+        self.tell("runs", event)
 
     def _session_ended(self, event: SessionEnded) -> None:
         for socket in list(self._sockets):
@@ -136,7 +140,8 @@ class EventsHandler(WebSocketHandler):
 
     def open(self, *_args: str) -> None:
         assert self.ws_connection is not None
-        self.ws_connection.stream.max_write_buffer_size = LARGEST_BACKLOG  # type: ignore[attr-defined]
+        assert self.ws_connection.stream is not None
+        self.ws_connection.stream.max_write_buffer_size = LARGEST_BACKLOG
         self.browsers.add(self)
 
     def on_message(self, message: str | bytes) -> None:
@@ -173,9 +178,9 @@ class EventsHandler(WebSocketHandler):
     def tell(self, topic: str, event: str, data: Any) -> None:
         """Send an event; while the browser lags far behind, nothing, and `resync` when it has caught up."""
         connection = self.ws_connection
-        if connection is None:
+        if connection is None or connection.stream is None:
             return
-        waiting = len(connection.stream._write_buffer)  # type: ignore[attr-defined]
+        waiting = len(connection.stream._write_buffer)
         if waiting > MANY_WAITING:
             self._gap = True
             return
@@ -187,7 +192,9 @@ class EventsHandler(WebSocketHandler):
     def _send(self, topic: str, event: str, data: Any) -> None:
         self._seq += 1
         with contextlib.suppress(WebSocketClosedError, StreamBufferFullError):
-            self.write_message(_encode(Told(topic, event, data, self._seq))).add_done_callback(lambda future: future.cancelled() or future.exception())
+            self.write_message(_encode(Told(topic, event, data, self._seq))).add_done_callback(
+                lambda future: future.cancelled() or future.exception()
+            )
 
     def on_close(self) -> None:
         self.browsers.remove(self)

@@ -51,7 +51,11 @@ class HealthHandler(ApiHandler):
                 engines[name] = msgspec.structs.replace(health, cause="away")  # addresses of engines are for operators
         answer = Health(state, __version__, ctx.instance if shown else "", ctx.clock.now(), engines)
         self.set_status(503 if state == "away" else 200)
-        code, message = ("5030", say("error.engine_away", self.locale_wanted, engine=", ".join(away))) if state == "away" else ("2000", say("ok", self.locale_wanted))
+        code, message = (
+            ("5030", say("error.engine_away", self.locale_wanted, engine=", ".join(away)))
+            if state == "away"
+            else ("2000", say("ok", self.locale_wanted))
+        )
         self.finish(ENCODE(Envelope(code=code, message=message, result=answer)))
         return answer
 

@@ -9,8 +9,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from handlers.base import ApiHandler, bearer_of
 from handlers.operation import Operation, operation
-from server.errors import Forbidden
 from server.dispatch.hub import Hub
+from server.errors import Forbidden
 from server.platform.task_actions import queue_stats
 from server.scopes import ANYONE, system_actor
 

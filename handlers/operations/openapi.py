@@ -40,7 +40,9 @@ def document(routes: Iterable[tuple[str, type[Any]]]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": "An access token, an API key or the module key."}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "An access token, an API key or the module key."}
+            },
         },
     }
 
@@ -56,8 +58,11 @@ def _verb(path: str, method: str, declared: Operation, by_kind: dict[str, Any], 
     verb: dict[str, Any] = {
         "operationId": f"{method.lower()}{re.sub(r'[^A-Za-z0-9]+', '_', path)}".rstrip("_"),
         "summary": declared.summary,
-        "tags": [path.strip("/").split("/")[1 if path.startswith("/api/") else 0] or "api"],
-        "responses": {"200": _answer(declared, by_kind), "default": {"description": "An error.", "content": _json({"$ref": "#/components/schemas/ErrorEnvelope"})}},
+        "tags": [path.removeprefix("/api").strip("/").split("/")[0] or "api"],
+        "responses": {
+            "200": _answer(declared, by_kind),
+            "default": {"description": "An error.", "content": _json({"$ref": "#/components/schemas/ErrorEnvelope"})},
+        },
     }
     if parameters:
         verb["parameters"] = parameters

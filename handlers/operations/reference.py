@@ -25,7 +25,10 @@ PAGE = """<!doctype html>
 """
 START = 'SwaggerUIBundle({url: "/api/openapi.json", dom_id: "#reference", deepLinking: true, tagsSorter: "alpha", validatorUrl: null});\n'
 # Swagger UI sets styles on its elements; scripts are only our own.
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
+    "frame-ancestors 'none'"
+)
 ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript", "favicon-32x32.png": "image/png"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -115,7 +116,11 @@ def define_steps(body: WorkflowBody, known: Mapping[str, KnownModule], solution:
     for index, step in enumerate(body.execute_modules):
         name, module = solution.names[index], known.get(step.module_hash, gone)
         required = {requirement.name: requirement.required for requirement in module.inputs}
-        inflows = [Inflow(position[edge.producer], edge.output, edge.input, required.get(edge.input, True)) for edge in solution.edges if edge.consumer == name]
+        inflows = [
+            Inflow(position[edge.producer], edge.output, edge.input, required.get(edge.input, True))
+            for edge in solution.edges
+            if edge.consumer == name
+        ]
         steps.append(
             StepDefinition(
                 position=index,
@@ -125,7 +130,13 @@ def define_steps(body: WorkflowBody, known: Mapping[str, KnownModule], solution:
                 args=step.args,
                 after=sorted(position[other] for other in solution.waits_for.get(name, ())),
                 inflows=inflows,
-                needed=sorted({edge.output for edge in solution.edges if edge.producer == name and _is_required(edge.consumer, edge.input, body, known, solution)}),
+                needed=sorted(
+                    {
+                        edge.output
+                        for edge in solution.edges
+                        if edge.producer == name and _is_required(edge.consumer, edge.input, body, known, solution)
+                    }
+                ),
                 inputs=[requirement.name for requirement in module.inputs],
                 timeout_s=step.timeout_s,
                 max_attempts=step.retry.max_attempts,
@@ -159,6 +170,12 @@ def load(connection: sa.Connection, row: Any, default_timezone: str) -> Definiti
     )
 
 
+def load_many(ids: list[int], default_timezone: str, connection: sa.Connection) -> list[Definition]:
+    """Those of the workflows that exist."""
+    found = connection.execute(sa.select(workflows).where(workflows.c.id.in_(ids))).all()
+    return [load(connection, row, default_timezone) for row in found]
+
+
 class Definitions:
     """Definitions by workflow number; an edit of a workflow, or of any module, forgets what it touches."""
 
@@ -189,11 +206,6 @@ class Definitions:
         """Those of the given workflows that exist."""
         missing = [number for number in workflow_ids if number not in self._kept]
         for start in range(0, len(missing), 500):
-            some = missing[start : start + 500]
-            wanted = sa.select(workflows).where(workflows.c.id.in_(some))
-            zone = self._ctx.settings.timezone
-            loaded = await self._ctx.sql.read(
-                lambda connection, wanted=wanted: [load(connection, row, zone) for row in connection.execute(wanted).all()]  # type: ignore[misc]
-            )
+            loaded = await self._ctx.sql.read(partial(load_many, missing[start : start + 500], self._ctx.settings.timezone))
             self._kept.update({definition.id: definition for definition in loaded})
         return {number: self._kept[number] for number in workflow_ids if number in self._kept}

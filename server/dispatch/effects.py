@@ -61,8 +61,8 @@ class Effects:
         for ended in self.ended:
             ctx.metrics.runs.labels(ended.state).inc()
             ctx.metrics.run_time.labels(ended.state).observe(ended.took_s)
-        for hash in self.ready:
-            await ctx.events.publish(StepsReady(hash))
+        for module_hash in self.ready:
+            await ctx.events.publish(StepsReady(module_hash))
         for event in self.events:
             await ctx.events.publish(event)
         if self.mail:

@@ -68,7 +68,9 @@ def _mail(ctx: Context, told: _Told, lines: list[str]) -> Mail:
     named = [(say(f"mail.run_failed.{key}", LOCALE), value) for key, value in facts]
     link = f"{ctx.settings.url}/#/runs/{run.id}"
     text = "\n".join([lead, "", *(f"{name}: {value}" for name, value in named)])
-    html = f"<p>{escape(lead)}</p><table>" + "".join(f"<tr><th align='left'>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in named)
+    html = f"<p>{escape(lead)}</p><table>" + "".join(
+        f"<tr><th align='left'>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in named
+    )
     html += "</table>"
     if lines:
         heading = say("mail.run_failed.log", LOCALE)

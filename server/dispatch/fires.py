@@ -50,7 +50,9 @@ async def list_fires(ctx: Context, actor: Actor, ref: str, query: FireQuery) -> 
             wanted = wanted.where(fires.c.planned_at < _aware(query.to, schedule))
         if query.outcome:
             wanted = wanted.where(fires.c.outcome == query.outcome)
-        return page_of(connection, wanted, query, _fire, sortable={"planned_at": fires.c.planned_at, "lag_ms": fires.c.lag_ms}, order="-planned_at")
+        return page_of(
+            connection, wanted, query, _fire, sortable={"planned_at": fires.c.planned_at, "lag_ms": fires.c.lag_ms}, order="-planned_at"
+        )
 
     return await ctx.sql.read(transaction)
 
@@ -87,7 +89,9 @@ async def why(ctx: Context, actor: Actor, ref: str, query: WhyQuery) -> Why:
 def _at(given: str, schedule: Schedule) -> datetime:
     try:
         # In a query a plus sign stands for a space.
-        return _aware(datetime.fromisoformat(given.strip().replace(" ", "+") if given.count(" ") == 1 and "T" in given else given), schedule)
+        return _aware(
+            datetime.fromisoformat(given.strip().replace(" ", "+") if given.count(" ") == 1 and "T" in given else given), schedule
+        )
     except ValueError:
         raise Invalid.field("at", "field.value", detail=given[:40]) from None
 
@@ -148,7 +152,9 @@ def _explain(
             return text("why.will_fire" if schedule.enabled else "why.will_not_disabled", **moment), "planned"
         return text("why.future_none", next=local(following.planned_at if following else None), **moment), "none"
     if not changes:
-        created = connection.execute(sa.select(schedule_changes.c.at).where(schedule_changes.c.schedule_id == schedule.id).order_by(schedule_changes.c.at)).scalar()
+        created = connection.execute(
+            sa.select(schedule_changes.c.at).where(schedule_changes.c.schedule_id == schedule.id).order_by(schedule_changes.c.at)
+        ).scalar()
         return text("why.before_creation", created=local(created), **moment), "none"
     then = changes[0]
     if following is not None and following.planned_at == at and list(schedule.cadence.crons) == then.crons:
@@ -166,6 +172,8 @@ def _explain_row(connection: sa.Connection, row: Any, moment: dict[str, str], nu
         state = text(f"state.{run.state}") if run else text("state.gone")
         key = "why.fired_error" if run is not None and run.error else "why.fired"
         error = run.error if run is not None and run.error else ""
-        return text(key, run=row.run_id or row.task_id or "—", lag=row.lag_ms, state=state, error=error, number=number, **moment), row.outcome
+        return text(
+            key, run=row.run_id or row.task_id or "—", lag=row.lag_ms, state=state, error=error, number=number, **moment
+        ), row.outcome
     stretch = {"first": local(row.planned_at), "last": local(row.through or row.planned_at), "count": row.count}
     return text(f"why.{row.outcome}", reason=row.reason or "—", **stretch, **moment), row.outcome

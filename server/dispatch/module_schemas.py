@@ -10,14 +10,14 @@ import msgspec
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=190)]
 
 
-class RegisterRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class RegisterRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, rename={"model_hash": "modelHash"}):
     """`input_data` and `output_data` are lists of requirements, or the same as JSON text; `key` is the module key."""
 
     name: Name
     description: Annotated[str, msgspec.Meta(max_length=10000)] = ""
     input_data: str | list[Any] | None = None
     output_data: str | list[Any] | None = None
-    modelHash: Annotated[str, msgspec.Meta(max_length=190)] = ""
+    model_hash: Annotated[str, msgspec.Meta(max_length=190)] = ""
     key: str = ""
 
 

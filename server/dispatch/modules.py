@@ -55,18 +55,18 @@ async def register(ctx: Context, actor: Actor, request: RegisterRequest) -> Regi
     now = ctx.clock.now()
 
     def transaction(connection: sa.Connection) -> tuple[Registered, bool]:
-        same = sa.select(modules).where(modules.c.name == request.name, modules.c.model_hash == request.modelHash)
+        same = sa.select(modules).where(modules.c.name == request.name, modules.c.model_hash == request.model_hash)
         row = connection.execute(same).one_or_none()
         if row is not None:
             redefined = row.input_data != described["input_data"] or row.output_data != described["output_data"]
             connection.execute(modules.update().where(modules.c.id == row.id).values(updated_at=now, **described))
             return Registered(row.hash, row.id, row.id), redefined
-        hash = secrets.token_hex(16)
+        fresh = secrets.token_hex(16)
         made = connection.execute(
             modules.insert().values(
-                hash=hash,
+                hash=fresh,
                 name=request.name,
-                model_hash=request.modelHash,
+                model_hash=request.model_hash,
                 organization_id=root_id(connection),
                 registered_at=now,
                 updated_at=now,
@@ -76,7 +76,7 @@ async def register(ctx: Context, actor: Actor, request: RegisterRequest) -> Regi
         assert made.inserted_primary_key
         number = int(made.inserted_primary_key[0])
         audit.note(connection, now, actor, "module.register", f"module:{number}", name=request.name)
-        return Registered(hash, number, number), True
+        return Registered(fresh, number, number), True
 
     try:
         registered, redefined = await ctx.sql.write(transaction)
@@ -120,10 +120,14 @@ async def list_modules(ctx: Context, actor: Actor, *, online_only: bool = False)
 
 
 def _running(connection: sa.Connection, hash: str | None = None) -> Counter[str]:
-    out = sa.select(steps.c.module_hash, sa.func.count()).where(steps.c.state.in_([state.value for state in STEP_OUT])).group_by(steps.c.module_hash)
+    out = (
+        sa.select(steps.c.module_hash, sa.func.count())
+        .where(steps.c.state.in_([state.value for state in STEP_OUT]))
+        .group_by(steps.c.module_hash)
+    )
     if hash is not None:
         out = out.where(steps.c.module_hash == hash)
-    return Counter({name: number for name, number in connection.execute(out).all()})
+    return Counter(dict(connection.execute(out).tuples().all()))
 
 
 def _shown(ctx: Context, row: Any, running: int) -> Module:
@@ -145,7 +149,9 @@ def _shown(ctx: Context, row: Any, running: int) -> Module:
         organization_id=row.organization_id,
         registered_at=row.registered_at,
         connections=[
-            ConnectionView("draining" if socket.draining else "serving", socket.address, socket.protocol, socket.connected_at, len(socket.flights))
+            ConnectionView(
+                "draining" if socket.draining else "serving", socket.address, socket.protocol, socket.connected_at, len(socket.flights)
+            )
             for socket in sockets
         ],
     )

@@ -104,8 +104,12 @@ class Presence:
         self._pulls: set[asyncio.Task[None]] = set()
         ctx.events.listen(StepsReady, lambda event: self._pull(event.hash))
         ctx.events.listen(CancelWanted, self._cancel)
-        ctx.events.listen(Resync, lambda _event: [self._pull(socket.hash) for socket in self._hub])
+        ctx.events.listen(Resync, self._resync)
         ctx.events.listen(ModuleChanged, self._changed)
+
+    def _resync(self, _event: Resync) -> None:
+        for socket in self._hub:
+            self._pull(socket.hash)
 
     def _pull(self, hash: str) -> None:
         if self._hub.find(hash) is None:

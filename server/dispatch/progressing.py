@@ -163,7 +163,14 @@ def fail_attempt(connection: sa.Connection, effects: Effects, run: Any, step: An
     if step.attempt < plan.max_attempts and run.cancel_requested_at is None:
         delay = plan.backoff_s * 2 ** (step.attempt - 1) * random.uniform(0.8, 1.2)
         wake_at = effects.now + timedelta(seconds=delay)
-        again = {"attempt": step.attempt + 1, "waits_for": Waits.RETRY.value, "wake_at": wake_at, "error": error, "deadline": None, "process": None}
+        again = {
+            "attempt": step.attempt + 1,
+            "waits_for": Waits.RETRY.value,
+            "wake_at": wake_at,
+            "error": error,
+            "deadline": None,
+            "process": None,
+        }
         if step.state == StepState.QUEUED.value:
             moved = extend(connection, step.id, waits_for=Waits.RETRY, wake_at=wake_at, attempt=step.attempt + 1, error=error)
         else:

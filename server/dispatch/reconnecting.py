@@ -29,7 +29,11 @@ def let_wait(connection: sa.Connection, effects: Effects, flights: dict[str, int
         return
     successor = effects.hub.find(hash)
     replaced = successor is not None and (process is None or successor.process != process)
-    wanted = sa.select(steps, runs.c.offline_grace_s).join(runs, runs.c.id == steps.c.run_id).where(steps.c.id.in_(list(flights)), steps.c.state.in_(OUT))
+    wanted = (
+        sa.select(steps, runs.c.offline_grace_s)
+        .join(runs, runs.c.id == steps.c.run_id)
+        .where(steps.c.id.in_(list(flights)), steps.c.state.in_(OUT))
+    )
     for step in connection.execute(wanted).all():
         if step.fence != flights[step.id]:
             continue
@@ -44,7 +48,9 @@ def take_up(connection: sa.Connection, effects: Effects, socket: Connection) -> 
     """The module is back: what its process still has goes on, what it lost is tried again. Answers what is in flight on the socket now."""
     wanted = (
         sa.select(steps)
-        .where(steps.c.module_hash == socket.hash, steps.c.state.in_(OUT), steps.c.waits_for.in_((Waits.RECONNECT.value, Waits.CANCEL.value)))
+        .where(
+            steps.c.module_hash == socket.hash, steps.c.state.in_(OUT), steps.c.waits_for.in_((Waits.RECONNECT.value, Waits.CANCEL.value))
+        )
         .order_by(steps.c.dispatched_at)
     )
     flights: dict[str, int] = {}

@@ -13,7 +13,11 @@ from server.dispatch.tables import runs, workflows
 
 def access_run(connection: sa.Connection, actor: Actor, run_id: str, scope: str) -> Any:
     """The row of a run, if the caller holds `scope` where its workflow belongs. Raises RunNotFound."""
-    wanted = sa.select(runs, workflows.c.organization_id).select_from(runs.outerjoin(workflows, workflows.c.id == runs.c.workflow_id)).where(runs.c.id == run_id)
+    wanted = (
+        sa.select(runs, workflows.c.organization_id)
+        .select_from(runs.outerjoin(workflows, workflows.c.id == runs.c.workflow_id))
+        .where(runs.c.id == run_id)
+    )
     row = connection.execute(wanted).one_or_none()
     if row is None:
         raise RunNotFound()

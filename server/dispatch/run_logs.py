@@ -107,9 +107,12 @@ async def read_lines(ctx: Context, step_id: str, offset: int, limit: int) -> lis
 
 async def read_log(ctx: Context, actor: Actor, run_id: str, query: LogQuery) -> LogChunk:
     """A piece of a step's log. Raises RunNotFound, StepNotFound."""
+
     def look(connection: sa.Connection) -> Any:
         access_run(connection, actor, run_id, "workflows:read")
-        return connection.execute(sa.select(steps.c.log_lines, steps.c.state).where(steps.c.id == query.step_id, steps.c.run_id == run_id)).one_or_none()
+        return connection.execute(
+            sa.select(steps.c.log_lines, steps.c.state).where(steps.c.id == query.step_id, steps.c.run_id == run_id)
+        ).one_or_none()
 
     step = await ctx.sql.read(look)
     if step is None:

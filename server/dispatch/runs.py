@@ -98,7 +98,15 @@ async def list_runs(ctx: Context, actor: Actor, ref: str, query: RunQuery) -> Pa
         if query.state:
             wanted = wanted.where(runs.c.state == query.state)
         sortable = {"created_at": runs.c.created_at, "ended_at": runs.c.ended_at, "state": runs.c.state}
-        return page_of(connection, wanted, query, lambda run: RunSummary(**_summary(run)), sortable=sortable, searched=(runs.c.error,), order="-created_at")
+        return page_of(
+            connection,
+            wanted,
+            query,
+            lambda run: RunSummary(**_summary(run)),
+            sortable=sortable,
+            searched=(runs.c.error,),
+            order="-created_at",
+        )
 
     return await ctx.sql.read(transaction)
 
@@ -199,7 +207,6 @@ def _run_args(before: list[Any], definition: Definition) -> dict[str, Any]:
     args: dict[str, Any] = {}
     own = {step.name: step.args for step in definition.steps}
     for step in before:
-        for name, value in step.plan["args"].items():
-            if step.name in own and own[step.name].get(name) != value:
-                args[name] = value
+        if step.name in own:
+            args.update({name: value for name, value in step.plan["args"].items() if own[step.name].get(name) != value})
     return args

@@ -32,7 +32,9 @@ async def patch_job(ctx: Context, actor: Actor, schedule_id: int, patch: JobPatc
     if schedule.kind is ScheduleKind.WORKFLOW:
         if patch.kwargs is not None:
             raise Invalid.field("kwargs", "schedule.workflow_kwargs")
-        await workflows.change_schedule(ctx, actor, str(schedule.target_id), crons=patch.crons, timezone=patch.timezone, enabled=patch.enabled)
+        await workflows.change_schedule(
+            ctx, actor, str(schedule.target_id), crons=patch.crons, timezone=patch.timezone, enabled=patch.enabled
+        )
     else:
         await actions.patch_system_job(ctx, actor, schedule, patch)
     return await actions.get_job(ctx, actor, schedule_id)

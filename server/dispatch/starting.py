@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from server.dispatch.definitions import Definition, StepDefinition
-from server.dispatch.effects import EndedRun, Effects, Outgoing
+from server.dispatch.effects import Effects, EndedRun, Outgoing
 from server.dispatch.large_values import Kept, refer
 from server.dispatch.progressing import FAILURE_MAIL, dispatched, frame_for, request_cancel
 from server.dispatch.states import RUN_ACTIVE, RunState, StepState, Waits, insert_run, insert_steps
@@ -151,7 +151,15 @@ def _run_row(effects: Effects, start: Start, turn: bool) -> dict[str, Any]:
 def _fail_at_once(connection: sa.Connection, effects: Effects, run: dict[str, Any], definition: Definition) -> None:
     error = "; ".join(problem.text.english() for problem in definition.problems)
     run.update(state=RunState.FAILED.value, error=error, started_at=effects.now, ended_at=effects.now, turn=True)
-    enqueue(connection, Queue.MAIL, FAILURE_MAIL, {"run_id": run["id"]}, now=effects.now, max_attempts=10, unique_key=f"{FAILURE_MAIL}:{run['id']}")
+    enqueue(
+        connection,
+        Queue.MAIL,
+        FAILURE_MAIL,
+        {"run_id": run["id"]},
+        now=effects.now,
+        max_attempts=10,
+        unique_key=f"{FAILURE_MAIL}:{run['id']}",
+    )
     effects.mail = True
     effects.ended.append(EndedRun(RunState.FAILED.value, 0.0))
 
@@ -196,7 +204,9 @@ def _step_rows(effects: Effects, start: Start, run: dict[str, Any]) -> list[dict
             "ended_at": None,
         }
         if step.position in outputs:
-            row.update(state=StepState.SUCCEEDED.value, output=outputs[step.position], blocked=False, ended_at=effects.now, started_at=effects.now)
+            row.update(
+                state=StepState.SUCCEEDED.value, output=outputs[step.position], blocked=False, ended_at=effects.now, started_at=effects.now
+            )
         elif run["turn"] and all(position in outputs for position in step.after):
             args = dict(mine)
             for inflow in step.inflows:

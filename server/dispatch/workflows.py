@@ -163,7 +163,9 @@ async def enable(ctx: Context, actor: Actor, ref: str, enabled: bool) -> Workflo
     return await _change(ctx, actor, ref, switched, "workflow.enable" if enabled else "workflow.disable")
 
 
-async def change_schedule(ctx: Context, actor: Actor, ref: str, *, crons: list[str] | None, timezone: str | None, enabled: bool | None) -> WorkflowView:
+async def change_schedule(
+    ctx: Context, actor: Actor, ref: str, *, crons: list[str] | None, timezone: str | None, enabled: bool | None
+) -> WorkflowView:
     """Change when a workflow fires and nothing else, as the scheduler's own page does."""
     changes: dict[str, Any] = {}
     if crons is not None:
@@ -282,7 +284,8 @@ def _view(connection: sa.Connection, row: Any, locale: Locale, now: datetime, fi
 
 def next_starts(cadence: Cadence, after: datetime, number: int) -> list[datetime]:
     """When the next runs start; instants that the calendar closes are left out."""
-    cursor, found = Cursor(cadence, after), []
+    cursor = Cursor(cadence, after)
+    found: list[datetime] = []
     for _ in range(10_000):
         instant = cursor.pop()
         if instant is None or len(found) == number:

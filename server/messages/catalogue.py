@@ -11,7 +11,13 @@ from server.messages import dispatch, engines, general, people, planning
 Locale = Literal["zh", "en"]
 
 # key -> (Chinese, English)
-CATALOGUE: dict[str, tuple[str, str]] = {**general.MESSAGES, **people.MESSAGES, **dispatch.MESSAGES, **engines.MESSAGES, **planning.MESSAGES}
+CATALOGUE: dict[str, tuple[str, str]] = {
+    **general.MESSAGES,
+    **people.MESSAGES,
+    **dispatch.MESSAGES,
+    **engines.MESSAGES,
+    **planning.MESSAGES,
+}
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -27,14 +33,14 @@ class Text(msgspec.Struct, frozen=True):
         return self.say("en")
 
 
-def text(key: str, **params: Any) -> Text:
+def text(key: str, /, **params: Any) -> Text:
     """A sentence by its key; KeyError when the catalogue does not have it."""
     if key not in CATALOGUE:
         raise KeyError(f"no message {key!r} in the catalogue")
     return Text(key, params)
 
 
-def say(key: str, locale: Locale, **params: Any) -> str:
+def say(key: str, locale: Locale, /, **params: Any) -> str:
     """The sentence `key` in the given language with its parameters filled in; a Text among them is said in the same language."""
     filled = {name: value.say(locale) if isinstance(value, Text) else value for name, value in params.items()}
     return CATALOGUE[key][0 if locale == "zh" else 1].format(**filled)

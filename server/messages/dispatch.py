@@ -9,7 +9,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "The module may not register: it needs the module key, or an account with {scope}.",
     ),
     "error.workflow_not_found": ("没有这个工作流。", "There is no such workflow."),
-    "error.workflow_busy": ("上一次运行尚未结束，按重叠策略不再启动。", "An earlier run is not over; by the overlap policy no other one starts."),
+    "error.workflow_busy": (
+        "上一次运行尚未结束，按重叠策略不再启动。",
+        "An earlier run is not over; by the overlap policy no other one starts.",
+    ),
     "error.workflow_not_runnable": ("工作流无法运行：{detail}", "The workflow cannot run: {detail}"),
     "error.run_not_found": ("没有这次运行。", "There is no such run."),
     "error.step_not_found": ("没有这个步骤。", "There is no such step."),
@@ -20,7 +23,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "workflow.started": ("工作流执行已启动", "The workflow has been started."),
     "schedule.no_calendar": ("没有名为 {name} 的日历。", "No calendar is called {name}."),
     "schedule.workflow_kwargs": ("工作流的定时任务没有 kwargs。", "The schedule of a workflow has no kwargs."),
-    "scheduler.reloaded": ("调度器已重新加载，移除 {removed} 个，现有 {current} 个。", "The scheduler was reloaded: {removed} removed, {current} now."),
+    "scheduler.reloaded": (
+        "调度器已重新加载，移除 {removed} 个，现有 {current} 个。",
+        "The scheduler was reloaded: {removed} removed, {current} now.",
+    ),
     "calendar.both": ("日期同时在 exclude 和 include 中：{dates}。", "Dates are both excluded and included: {dates}."),
     "state.queued": ("排队中", "queued"),
     "state.dispatched": ("已下发", "dispatched"),
@@ -31,15 +37,24 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "state.lost": ("模块失联", "lost its module"),
     "state.cancelled": ("已取消", "cancelled"),
     "state.gone": ("记录已清理", "no longer on record"),
-    "why.fired": ("{at}：{name} 按计划启动（延迟 {lag} 毫秒），运行 {run} {state}。", "At {at} {name} fired as planned ({lag} ms late); run {run} {state}."),
+    "why.fired": (
+        "{at}：{name} 按计划启动（延迟 {lag} 毫秒），运行 {run} {state}。",
+        "At {at} {name} fired as planned ({lag} ms late); run {run} {state}.",
+    ),
     "why.fired_error": (
         "{at}：{name} 按计划启动（延迟 {lag} 毫秒），运行 {run} {state}：{error}",
         "At {at} {name} fired as planned ({lag} ms late); run {run} {state}: {error}",
     ),
     "why.disabled": ("{at}：{name} 未运行，因为它被停用了。", "At {at} {name} did not run because it was disabled."),
     "why.paused": ("{at}：{name} 未运行，因为调度已暂停。", "At {at} {name} did not run because scheduling was paused."),
-    "why.calendar": ("{at}：{name} 未运行，因为日历不开放（{reason}）。", "At {at} {name} did not run because its calendar was closed ({reason})."),
-    "why.overlap": ("{at}：{name} 未运行，因为上一次运行尚未结束（{reason}）。", "At {at} {name} did not run because an earlier run was not over ({reason})."),
+    "why.calendar": (
+        "{at}：{name} 未运行，因为日历不开放（{reason}）。",
+        "At {at} {name} did not run because its calendar was closed ({reason}).",
+    ),
+    "why.overlap": (
+        "{at}：{name} 未运行，因为上一次运行尚未结束（{reason}）。",
+        "At {at} {name} did not run because an earlier run was not over ({reason}).",
+    ),
     "why.misfire": (
         "{at}：{name} 未运行，因为当时服务器没有在计划，事后已过期（{reason}；从 {first} 到 {last} 共 {count} 次）。",
         "At {at} {name} did not run: the server was not planning then, and it was too late afterwards ({reason}; {count} from {first} to {last}).",
@@ -49,7 +64,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "why.will_be_closed": ("{at}：{name} 不会启动，日历不开放。", "At {at} {name} will not fire: its calendar is closed."),
     "why.will_not_disabled": ("{at}：{name} 不会启动，它已停用。", "At {at} {name} will not fire: it is disabled."),
     "why.future_none": ("{at}：{name} 没有计划，下一次是 {next}。", "Nothing is planned for {name} at {at}; the next time is {next}."),
-    "why.before_creation": ("{at} 时 {name} 还不存在，它创建于 {created}。", "At {at} {name} did not exist yet; it was created at {created}."),
+    "why.before_creation": (
+        "{at} 时 {name} 还不存在，它创建于 {created}。",
+        "At {at} {name} did not exist yet; it was created at {created}.",
+    ),
     "why.was_disabled": (
         "{at}：{name} 未运行，它自 {since} 起被 {actor} 停用。",
         "At {at} {name} did not run: {actor} had disabled it at {since}.",
@@ -58,12 +76,18 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "{at}：{name} 没有计划（cron {crons}）；前一次是 {previous}，后一次是 {next}。",
         "Nothing was planned for {name} at {at} (cron {crons}); the one before is {previous}, the one after {next}.",
     ),
-    "why.not_yet": ("{at}：{name} 已计划，尚未处理（账本完整到 {until}）。", "At {at} {name} was planned and is not yet handled (the ledger is complete up to {until})."),
+    "why.not_yet": (
+        "{at}：{name} 已计划，尚未处理（账本完整到 {until}）。",
+        "At {at} {name} was planned and is not yet handled (the ledger is complete up to {until}).",
+    ),
     "why.unrecorded": (
         "{at}：{name} 没有账本记录，可能已按保留期清理。",
         "The ledger has no row for {name} at {at}; it may have been removed by retention.",
     ),
-    "mail.run_failed.subject": ("[智汇] 工作流 {workflow} 的模块 {module} {state}", "[Zhihui] Workflow {workflow}: module {module} {state}"),
+    "mail.run_failed.subject": (
+        "[智汇] 工作流 {workflow} 的模块 {module} {state}",
+        "[Zhihui] Workflow {workflow}: module {module} {state}",
+    ),
     "mail.run_failed.lead": ("工作流 {workflow} 的一次运行没有成功。", "A run of the workflow {workflow} did not succeed."),
     "mail.run_failed.run": ("运行", "Run"),
     "mail.run_failed.step": ("步骤", "Step"),

@@ -2,7 +2,10 @@
 
 MESSAGES: dict[str, tuple[str, str]] = {
     "ok": ("成功!", "OK"),
-    "error.internal": ("服务器内部错误，已记录；请凭请求编号联系管理员。", "Something failed inside the server. It has been logged; quote the request id to your administrator."),
+    "error.internal": (
+        "服务器内部错误，已记录；请凭请求编号联系管理员。",
+        "Something failed inside the server. It has been logged; quote the request id to your administrator.",
+    ),
     "error.malformed": ("请求无法解析：{detail}", "The request cannot be read: {detail}"),
     "error.not_signed_in": ("请先登录。", "Please sign in."),
     "error.forbidden": ("没有权限（需要 {scope}）。", "You may not do this (it needs {scope})."),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -36,7 +38,15 @@ _granted = (
     .subquery()
 )
 _by_session = (
-    sa.select(sessions.c.ended_at, sessions.c.expires_at, users.c.state, users.c.username, _granted.c.scopes, _granted.c.organization_id, _granted.c.parent_id)
+    sa.select(
+        sessions.c.ended_at,
+        sessions.c.expires_at,
+        users.c.state,
+        users.c.username,
+        _granted.c.scopes,
+        _granted.c.organization_id,
+        _granted.c.parent_id,
+    )
     .select_from(sessions.join(users, users.c.id == sessions.c.user_id).outerjoin(_granted, _granted.c.user_id == users.c.id))
     .where(sessions.c.id == sa.bindparam("session"), users.c.id == sa.bindparam("user"))
 )
@@ -72,7 +82,9 @@ async def identify(ctx: Context, bearer: str, *, address: str, request_id: str =
         )
     now = ctx.clock.now()
     claims = tokens.read(ctx.secrets.secret_key, "access", bearer, now=now)
-    found = await ctx.sql.read_small(lambda connection: connection.execute(_by_session, {"session": claims.session_id, "user": claims.user_id}).all())
+    found = await ctx.sql.read_small(
+        lambda connection: connection.execute(_by_session, {"session": claims.session_id, "user": claims.user_id}).all()
+    )
     if not found or found[0].ended_at is not None or found[0].expires_at <= now or found[0].state != "active":
         raise SessionOver()
     return Actor(
@@ -87,9 +99,9 @@ async def identify(ctx: Context, bearer: str, *, address: str, request_id: str =
     )
 
 
-def _grants(rows: list[sa.Row[tuple[object, ...]]] | object, limit: frozenset[str] | None) -> tuple[Grant, ...]:
+def _grants(rows: Iterable[Any], limit: frozenset[str] | None) -> tuple[Grant, ...]:
     grants = []
-    for row in rows:  # type: ignore[attr-defined]
+    for row in rows:
         if row.scopes is None:
             continue
         scopes = frozenset(row.scopes) if limit is None else frozenset(row.scopes) & limit
@@ -113,7 +125,9 @@ async def _by_api_key(ctx: Context, bearer: str, address: str, request_id: str, 
     if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now) or key.state != "active":
         raise KeyInvalid()
     if key.last_used_at is None or now - key.last_used_at > USE_NOTED_EVERY:
-        await ctx.sql.write(lambda connection: connection.execute(api_keys.update().where(api_keys.c.id == key.id).values(last_used_at=now)))
+        await ctx.sql.write(
+            lambda connection: connection.execute(api_keys.update().where(api_keys.c.id == key.id).values(last_used_at=now))
+        )
     return Actor(
         kind=ActorKind.API_KEY,
         name=key.username,

@@ -61,7 +61,15 @@ async def create_key(ctx: Context, actor: Actor, request: ApiKeyRequest) -> NewA
             )
         )
         assert made.inserted_primary_key
-        audit.note(connection, now, actor, "api_key.create", f"api_key:{made.inserted_primary_key[0]}", name=request.name, scopes=sorted(set(request.scopes)))
+        audit.note(
+            connection,
+            now,
+            actor,
+            "api_key.create",
+            f"api_key:{made.inserted_primary_key[0]}",
+            name=request.name,
+            scopes=sorted(set(request.scopes)),
+        )
         return connection.execute(sa.select(api_keys).where(api_keys.c.id == made.inserted_primary_key[0])).one()
 
     return NewApiKey(**_shown(await ctx.sql.write(transaction)), key=f"{KEY_PREFIX}{prefix}_{secret}")

@@ -47,7 +47,9 @@ async def log_in(ctx: Context, actor: Actor, request: LoginRequest, *, agent: st
     right = await ctx.services.get(Passwords).check(found.password_hash if found else None, request.password)
     if not found or not right or found.state != "active":
         await login_delay.failed(ctx, key, actor.address)
-        await ctx.sql.write(lambda connection: audit.note(connection, ctx.clock.now(), actor, "login.refused", f"user:{found.id if found else '?'}"))
+        await ctx.sql.write(
+            lambda connection: audit.note(connection, ctx.clock.now(), actor, "login.refused", f"user:{found.id if found else '?'}")
+        )
         raise CredentialsWrong()
     await login_delay.succeeded(ctx, key, actor.address)
     return await open_session(ctx, actor, found.id, method="password", agent=agent)
@@ -83,7 +85,7 @@ async def open_session(ctx: Context, actor: Actor, user_id: int, *, method: str,
 async def refresh(ctx: Context, actor: Actor, refresh_token: str) -> TokenPair:
     """A new pair for a refresh token; the old one no longer holds.
 
-    Raises TokenInvalid, TokenExpired, SessionOver-like NotSignedIn, and RefreshReused for a token that was used before, which ends the session.
+    Raises TokenInvalid and TokenExpired; RefreshReused for a token that was used before, which ends the session, or whose session is over.
     """
     now = ctx.clock.now()
     claims = tokens.read(ctx.secrets.secret_key, "refresh", refresh_token, now=now)

@@ -54,7 +54,12 @@ async def create_admin(ctx: Context, actor: Actor, username: str, password: str)
 
 def root_id(connection: sa.Connection) -> int:
     """The root organization, the default of everything."""
-    return int(connection.execute(sa.select(organizations.c.id).where(organizations.c.parent_id.is_(None)).order_by(organizations.c.id)).scalars().first() or 0)
+    return int(
+        connection.execute(sa.select(organizations.c.id).where(organizations.c.parent_id.is_(None)).order_by(organizations.c.id))
+        .scalars()
+        .first()
+        or 0
+    )
 
 
 def _root(connection: sa.Connection, now: Any) -> None:

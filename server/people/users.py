@@ -24,7 +24,9 @@ def get_me(connection: sa.Connection, user_id: int) -> Me:
     if user is None:
         raise UserNotFound()
     granted = connection.execute(
-        sa.select(roles.c.name, roles.c.scopes).join(role_grants, role_grants.c.role_id == roles.c.id).where(role_grants.c.user_id == user_id)
+        sa.select(roles.c.name, roles.c.scopes)
+        .join(role_grants, role_grants.c.role_id == roles.c.id)
+        .where(role_grants.c.user_id == user_id)
     ).all()
     home = connection.execute(sa.select(organizations.c.id, organizations.c.name).where(organizations.c.id == user.organization_id)).all()
     return Me(

@@ -82,7 +82,9 @@ async def begin(ctx: Context, key: Key) -> Kept | None:
 
 
 async def keep(ctx: Context, key: Key, status: int, body: str) -> None:
-    await ctx.sql.write(lambda connection: connection.execute(kept_answers.update().where(kept_answers.c.id == key.id).values(status=status, body=body)))
+    await ctx.sql.write(
+        lambda connection: connection.execute(kept_answers.update().where(kept_answers.c.id == key.id).values(status=status, body=body))
+    )
 
 
 async def forget(ctx: Context, key: Key) -> None:

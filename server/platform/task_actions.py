@@ -75,7 +75,11 @@ async def list_tasks(ctx: Context, actor: Actor, query: TaskQuery) -> Page[Task]
         if value:
             wanted = wanted.where(column == value)
     sortable = {"created_at": table.c.created_at, "run_at": table.c.run_at, "ended_at": table.c.ended_at, "kind": table.c.kind}
-    return await ctx.sql.read(lambda connection: page_of(connection, wanted, query, _shown, sortable=sortable, searched=(table.c.kind, table.c.error), order="-created_at"))
+    return await ctx.sql.read(
+        lambda connection: page_of(
+            connection, wanted, query, _shown, sortable=sortable, searched=(table.c.kind, table.c.error), order="-created_at"
+        )
+    )
 
 
 async def get_task(ctx: Context, actor: Actor, task_id: str) -> Task:
@@ -143,5 +147,7 @@ async def queue_stats(ctx: Context, actor: Actor) -> list[QueueStats]:
             stats.append(QueueStats(queue.value, 0, 0, 0, 0, 0.0, 0))
         else:
             oldest = max(0.0, (now - row.oldest).total_seconds()) if row.oldest else 0.0
-            stats.append(QueueStats(queue.value, int(row.active), int(row.scheduled), int(row.reserved), int(row.dead), oldest, int(row.ended)))
+            stats.append(
+                QueueStats(queue.value, int(row.active), int(row.scheduled), int(row.reserved), int(row.dead), oldest, int(row.ended))
+            )
     return stats

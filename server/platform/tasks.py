@@ -131,7 +131,9 @@ def bury(connection: sa.Connection, now: datetime) -> int:
         tasks.c.state == TaskState.RUNNING.value, tasks.c.lease_until < now, tasks.c.attempts >= tasks.c.max_attempts
     )
     error = "the worker was lost during the last attempt"
-    return connection.execute(lost.values(state=TaskState.DEAD.value, error=error, ended_at=now, unique_key=None, lease_owner=None)).rowcount
+    return connection.execute(
+        lost.values(state=TaskState.DEAD.value, error=error, ended_at=now, unique_key=None, lease_owner=None)
+    ).rowcount
 
 
 def _held(task: Claimed, owner: str) -> sa.Update:
@@ -154,7 +156,14 @@ def report(connection: sa.Connection, task: Claimed, owner: str, percent: int, m
 
 def succeed(connection: sa.Connection, task: Claimed, owner: str, result: Any, now: datetime) -> bool:
     """False when the lease was lost meanwhile: another worker has the task, and this result is dropped."""
-    values = {"state": TaskState.SUCCEEDED.value, "result": result, "progress": 100, "ended_at": now, "unique_key": None, "lease_owner": None}
+    values = {
+        "state": TaskState.SUCCEEDED.value,
+        "result": result,
+        "progress": 100,
+        "ended_at": now,
+        "unique_key": None,
+        "lease_owner": None,
+    }
     return connection.execute(_held(task, owner).values(values)).rowcount == 1
 
 
@@ -182,7 +191,15 @@ def end_cancelled(connection: sa.Connection, task: Claimed, owner: str, now: dat
 def put_back(connection: sa.Connection, task_id: str, now: datetime) -> bool:
     """Queue a dead or cancelled task anew with all its tries; False when it is in another state."""
     ended = tasks.update().where(tasks.c.id == task_id, tasks.c.state.in_((TaskState.DEAD.value, TaskState.CANCELLED.value)))
-    values = {"state": TaskState.QUEUED.value, "run_at": now, "attempts": 0, "error": None, "ended_at": None, "cancel_requested": False, "progress": 0}
+    values = {
+        "state": TaskState.QUEUED.value,
+        "run_at": now,
+        "attempts": 0,
+        "error": None,
+        "ended_at": None,
+        "cancel_requested": False,
+        "progress": 0,
+    }
     return connection.execute(ended.values(values)).rowcount == 1
 
 

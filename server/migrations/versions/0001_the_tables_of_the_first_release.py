@@ -2,11 +2,10 @@
 
 import sqlalchemy as sa
 from alembic import op
+
 from server.engines import schema
 from server.engines.documents_sql import ExactText
-from server.engines.schema import Json
-from server.engines.schema import LongText
-from server.engines.schema import UtcDateTime
+from server.engines.schema import Json, LongText, UtcDateTime
 
 revision = "0001"
 down_revision = None

@@ -116,7 +116,9 @@ async def list_jobs(ctx: Context, actor: Actor) -> list[ScheduledJob]:
     now = ctx.clock.now()
 
     def transaction(connection: sa.Connection) -> list[ScheduledJob]:
-        newest = sa.select(fires.c.schedule_id, sa.func.max(fires.c.planned_at).label("planned_at")).group_by(fires.c.schedule_id).subquery()
+        newest = (
+            sa.select(fires.c.schedule_id, sa.func.max(fires.c.planned_at).label("planned_at")).group_by(fires.c.schedule_id).subquery()
+        )
         last = {
             row.schedule_id: row
             for row in connection.execute(

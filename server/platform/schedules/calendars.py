@@ -61,7 +61,7 @@ def _view(row: Any, used_by: int) -> CalendarView:
 
 def _uses(connection: sa.Connection) -> dict[str, int]:
     counted = sa.select(schedules.c.calendar, sa.func.count()).where(schedules.c.calendar.is_not(None)).group_by(schedules.c.calendar)
-    return {name: number for name, number in connection.execute(counted).all()}
+    return {str(row[0]): int(row[1]) for row in connection.execute(counted)}
 
 
 async def list_calendars(ctx: Context, actor: Actor) -> list[CalendarView]:

@@ -89,7 +89,9 @@ def find_recorded(connection: sa.Connection, entries: list[Entry]) -> set[tuple[
     ids = sorted({entry.schedule_id for entry in entries})
     for start in range(0, len(ids), 500):
         some = ids[start : start + 500]
-        wanted = sa.select(fires.c.schedule_id, fires.c.planned_at).where(fires.c.schedule_id.in_(some), fires.c.planned_at.between(low, high))
+        wanted = sa.select(fires.c.schedule_id, fires.c.planned_at).where(
+            fires.c.schedule_id.in_(some), fires.c.planned_at.between(low, high)
+        )
         found.update((row.schedule_id, row.planned_at) for row in connection.execute(wanted))
     return found
 

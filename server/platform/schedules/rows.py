@@ -115,7 +115,9 @@ def update(connection: sa.Connection, actor: Actor, now: datetime, schedule_id: 
     if not changed:
         return False
     connection.execute(
-        schedules.update().where(schedules.c.id == schedule_id).values(version=schedules.c.version + 1, effective_from=now, updated_at=now, **changed)
+        schedules.update()
+        .where(schedules.c.id == schedule_id)
+        .values(version=schedules.c.version + 1, effective_from=now, updated_at=now, **changed)
     )
     kind = "edited" if set(changed) - {"enabled"} else "enabled" if changed["enabled"] else "disabled"
     _note(connection, actor, now, schedule_id, kind, changed.get("crons", row.crons), changed.get("enabled", row.enabled))
@@ -136,5 +138,7 @@ def remove(connection: sa.Connection, actor: Actor, now: datetime, schedule_id: 
 
 def _note(connection: sa.Connection, actor: Actor, now: datetime, schedule_id: int, change: str, crons: list[str], enabled: bool) -> None:
     connection.execute(
-        schedule_changes.insert().values(schedule_id=schedule_id, at=now, change=change, actor=actor.name, crons=list(crons), enabled=enabled)
+        schedule_changes.insert().values(
+            schedule_id=schedule_id, at=now, change=change, actor=actor.name, crons=list(crons), enabled=enabled
+        )
     )
