@@ -42,8 +42,17 @@ class Firing:
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._streaks: dict[int, _Streak] = {}
+        self._epoch = 0
+        self._stopped_at: datetime | None = None
+        self._taken_over_at: datetime | None = None
+        self.paused = False
 
-    async def fire(self, due: list[Due], schedules: Mapping[int, Schedule], *, epoch: int, now: datetime) -> None:
+    def begin(self, epoch: int, *, stopped_at: datetime | None, taken_over_at: datetime, paused: bool) -> None:
+        """A new term as planner. What was planned between the stop of the one before and now was missed because of that stop."""
+        self._epoch, self._stopped_at, self._taken_over_at, self.paused = epoch, stopped_at, taken_over_at, paused
+        self._streaks.clear()
+
+    async def fire(self, due: list[Due], schedules: Mapping[int, Schedule], *, now: datetime) -> None:
         """Settle all that is due. Raises LeaseLost when another instance plans; nothing is then started by this one."""
         pairs: list[tuple[Entry, Schedule]] = []
         for item in due:
@@ -52,13 +61,13 @@ class Firing:
                 pairs.extend((entry, schedule) for entry in self._entries(item, schedule, now))
         for start in range(0, len(pairs), AT_ONCE):
             some = pairs[start : start + AT_ONCE]
-            await self._write(some, epoch, now, last=start + AT_ONCE >= len(pairs))
+            await self._write(some, self._epoch, now, last=start + AT_ONCE >= len(pairs))
 
     def _entries(self, due: Due, schedule: Schedule, now: datetime) -> list[Entry]:
         entries = []
         if due.older is not None:
             older = due.older
-            outcome = Outcome.MISFIRE if schedule.enabled else Outcome.DISABLED
+            outcome = Outcome.DISABLED if not schedule.enabled else Outcome.PAUSED if self.paused else self._missed(older.first)
             reason = None if older.exact else "at least so many"
             entries.append(_entry(schedule, older.first, older.first, outcome, reason, through=older.last, count=older.count))
         for settled in settle(due.instants, now, schedule.misfire, schedule.misfire_max_age_s):
@@ -66,12 +75,21 @@ class Firing:
             outcome, reason = Outcome.FIRED, None
             if not schedule.enabled:
                 outcome = Outcome.DISABLED
+            elif self.paused:
+                outcome = Outcome.PAUSED
             elif settled.verdict is Verdict.CALENDAR:
                 outcome, reason = Outcome.CALENDAR, instant.excluded
             elif settled.verdict is Verdict.MISFIRE:
-                outcome, reason = Outcome.MISFIRE, f"{settled.why}, {settled.late_s:.0f} s late"
+                outcome, reason = self._missed(instant.starts_at), f"{settled.why}, {settled.late_s:.0f} s late"
             entries.append(_entry(schedule, instant.planned_at, instant.starts_at, outcome, reason))
         return entries
+
+    def _missed(self, starts_at: datetime) -> Outcome:
+        """Why a late instant is late: the server had been stopped, or was not there without a word."""
+        stopped, taken_over = self._stopped_at, self._taken_over_at
+        if stopped is not None and taken_over is not None and stopped <= starts_at <= taken_over:
+            return Outcome.SHUTDOWN
+        return Outcome.MISFIRE
 
     async def _write(self, pairs: list[tuple[Entry, Schedule]], epoch: int, now: datetime, *, last: bool) -> None:
         ctx = self._ctx

@@ -14,6 +14,7 @@ from server.events import Resync
 from server.platform.schedules import ledger, rows
 from server.platform.schedules.agenda import Agenda, Due, Planned
 from server.platform.schedules.ledger import LeaseLost
+from server.platform.schedules.pausing import PauseChanged, read_pause
 from server.platform.schedules.rows import Schedule, ScheduleChanged
 
 log = logging.getLogger(__name__)
@@ -37,17 +38,23 @@ class ScheduleLoop:
         self.leading = False
         self.epoch = 0
         ctx.events.listen(ScheduleChanged, lambda event: self._heard(event.schedule_id))
+        ctx.events.listen(PauseChanged, lambda _event: self._heard(None))
         ctx.events.listen(Resync, lambda _event: self._heard(None))
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._serve(), name="schedule-loop")
 
     async def stop(self) -> None:
-        """Plan nothing more, and let another instance lead."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        """Plan nothing more, say so in the ledger, and let another instance lead."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._task = None
+        if self.epoch:
+            epoch, now = self.epoch, self._ctx.clock.now()
+            with contextlib.suppress(EngineAway):
+                await self._ctx.sql.write(lambda connection: ledger.stop(connection, epoch, now))
 
     def _heard(self, schedule_id: int | None) -> None:
         self._changed.add(schedule_id)
@@ -109,8 +116,10 @@ class ScheduleLoop:
     async def _lead(self, lost: asyncio.Event) -> None:
         ctx = self._ctx
         now, epoch = ctx.clock.now(), self.epoch
-        until = await ctx.sql.write(lambda connection: ledger.take_over(connection, epoch, ctx.instance, now))
+        taken = await ctx.sql.write(lambda connection: ledger.take_over(connection, epoch, ctx.instance, now))
+        until = taken.until
         log.info("planning under epoch %d; the ledger is complete up to %s", epoch, until.isoformat())
+        self._firing.begin(epoch, stopped_at=taken.stopped_at, taken_over_at=now, paused=(await ctx.sql.read(read_pause)).paused)
         self._agenda, self._schedules = Agenda(), {}
         self._changed.clear()
         await self._load(until)
@@ -118,7 +127,7 @@ class ScheduleLoop:
             now = ctx.clock.now()
             due = await self._due(now)
             if due:
-                await self._firing.fire(due, self._schedules, epoch=epoch, now=now)
+                await self._firing.fire(due, self._schedules, now=now)
             if self._changed:
                 await self._take_changes(until)
                 continue
@@ -168,6 +177,7 @@ class ScheduleLoop:
     async def _take_changes(self, until: datetime) -> None:
         """Bring in what was edited; what an old version still owed was handed out just before."""
         changed, self._changed = self._changed, set()
+        self._firing.paused = (await self._ctx.sql.read(read_pause)).paused
         if None in changed or len(changed) > 50:
             await self._load(until)
             return

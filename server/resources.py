@@ -40,11 +40,13 @@ from server.engines.mail import open_mail
 from server.engines.sql import open_sql
 from server.errors import EngineAway
 from server.events import Event, Events
+from server.loop_lag import LoopLag
 from server.metrics import Metrics
 from server.people.passwords import Passwords
 from server.people.sessions import SessionEnded
 from server.people.setup import set_up
 from server.platform.schedules.actions import ensure_system_schedules
+from server.platform.schedules.pausing import PauseChanged
 from server.platform.schedules.rows import ScheduleChanged
 from server.platform.tasks import Queue, TaskChanged, TaskQueued
 from server.scopes import system_actor
@@ -52,7 +54,7 @@ from server.secrets_file import open_secrets
 
 log = logging.getLogger(__name__)
 
-EVENTS: list[type[Event]] = [*DISPATCH_EVENTS, SessionEnded, ScheduleChanged, TaskQueued, TaskChanged]
+EVENTS: list[type[Event]] = [*DISPATCH_EVENTS, SessionEnded, ScheduleChanged, PauseChanged, TaskQueued, TaskChanged]
 TASK_GRACE_S = 10.0
 
 
@@ -118,6 +120,7 @@ class Resources:
             ctx = await open_context(settings, stack, clock=clock)
             presence = ctx.services.add(Presence(ctx))
             ctx.services.add(Forwarder(ctx))
+            ctx.services.add(LoopLag(ctx.metrics.loop_lag.observe))
             workers = [QueueWorker(ctx, JOBS, queue, concurrency=CONCURRENCY[queue]) for queue in Queue]
             schedule_loop = ctx.services.add(ScheduleLoop(ctx))
             resources = cls(ctx, make_app(ctx), schedule_loop, WakingLoop(ctx, presence), workers, stack.pop_all())
@@ -142,6 +145,7 @@ class Resources:
         except EngineAway as away:
             log.error("started without %s: %s", away.engine, away.cause)
         if loops:
+            self.ctx.services.get(LoopLag).start()
             self.schedule_loop.start()
             self.waking_loop.start()
             for worker in self.workers:
@@ -159,6 +163,7 @@ class Resources:
         await self.schedule_loop.stop()
         await asyncio.gather(*(worker.stop(0) for worker in self.workers))
         await self.waking_loop.stop()
+        await self.ctx.services.get(LoopLag).stop()
         self.ctx.services.get(Hub).close_all(1012, "service restart")
         try:
             await commit(self.ctx, lambda connection, effects: forget_instance(connection, effects, [self.ctx.instance]))

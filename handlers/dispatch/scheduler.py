@@ -6,8 +6,9 @@ from handlers.base import ApiHandler
 from handlers.operation import operation
 from server.dispatch import scheduler
 from server.dispatch.scheduler import Reloaded
-from server.platform.schedules import actions
+from server.platform.schedules import actions, pausing
 from server.platform.schedules.actions import JobPatch, JobStarted, ScheduledJob
+from server.platform.schedules.pausing import Pause
 
 ID = r"(?P<schedule_id>[0-9]{1,18})"
 
@@ -22,6 +23,20 @@ class ReloadHandler(ApiHandler):
     @operation("schedules:write", "Read the schedules again; unchanged ones keep their place.")
     async def post(self) -> Reloaded:
         return await scheduler.reload(self.ctx, self.actor)
+
+
+class PauseHandler(ApiHandler):
+    @operation("schedules:read", "Whether all schedules are paused.")
+    async def get(self) -> Pause:
+        return await pausing.get_pause(self.ctx, self.actor)
+
+    @operation("schedules:write", "Pause all schedules.")
+    async def post(self) -> Pause:
+        return await pausing.set_pause(self.ctx, self.actor, True)
+
+    @operation("schedules:write", "Let the schedules go on.")
+    async def delete(self) -> Pause:
+        return await pausing.set_pause(self.ctx, self.actor, False)
 
 
 class JobHandler(ApiHandler):
@@ -39,6 +54,7 @@ class RunHandler(ApiHandler):
 routes = [
     (r"/scheduler/jobs", JobsHandler),
     (r"/scheduler/reload", ReloadHandler),
+    (r"/scheduler/pause", PauseHandler),
     (rf"/scheduler/jobs/{ID}", JobHandler),
     (rf"/scheduler/jobs/{ID}/run", RunHandler),
 ]

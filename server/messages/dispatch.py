@@ -59,7 +59,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "{at}：{name} 未运行，因为当时服务器没有在计划，事后已过期（{reason}；从 {first} 到 {last} 共 {count} 次）。",
         "At {at} {name} did not run: the server was not planning then, and it was too late afterwards ({reason}; {count} from {first} to {last}).",
     ),
-    "why.shutdown": ("{at}：{name} 未运行，因为服务器正在关闭。", "At {at} {name} did not run because the server was shutting down."),
+    "why.shutdown": (
+        "{at}：{name} 未运行，因为服务器当时已停止（{reason}；从 {first} 到 {last} 共 {count} 次）。",
+        "At {at} {name} did not run because the server had been stopped ({reason}; {count} from {first} to {last}).",
+    ),
     "why.will_fire": ("{at}：{name} 将按计划启动。", "At {at} {name} will fire."),
     "why.will_be_closed": ("{at}：{name} 不会启动，日历不开放。", "At {at} {name} will not fire: its calendar is closed."),
     "why.will_not_disabled": ("{at}：{name} 不会启动，它已停用。", "At {at} {name} will not fire: it is disabled."),

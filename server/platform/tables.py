@@ -101,7 +101,11 @@ planner = sa.Table(
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("holder", identifier(64), nullable=False),
     sa.Column("planned_until", UtcDateTime, nullable=False),
+    # When planning was stopped in good order; NULL while it goes on, and after a crash.
     sa.Column("stopped_at", UtcDateTime),
+    # Since when, and by whom, all schedules are paused; NULL while they are not.
+    sa.Column("paused_at", UtcDateTime),
+    sa.Column("paused_by", short_text()),
 )
 
 schedule_changes = sa.Table(

@@ -178,6 +178,8 @@ def upgrade() -> None:
         sa.Column("holder", schema.identifier(64), nullable=False),
         sa.Column("planned_until", UtcDateTime(), nullable=False),
         sa.Column("stopped_at", UtcDateTime(), nullable=True),
+        sa.Column("paused_at", UtcDateTime(), nullable=True),
+        sa.Column("paused_by", schema.short_text(190), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_planner")),
     )
     op.create_table(

@@ -50,17 +50,28 @@ class Entry(msgspec.Struct, kw_only=True):
     widen: str | None = None
 
 
-def take_over(connection: sa.Connection, epoch: int, holder: str, now: datetime) -> datetime:
-    """Become the planner under `epoch`; up to which start time everything is in the ledger. Raises LeaseLost for an epoch that is over."""
+class TakenOver(msgspec.Struct, frozen=True):
+    """What the planner before left: up to which start time everything is in the ledger, and when it stopped, if in good order."""
+
+    until: datetime
+    stopped_at: datetime | None
+
+
+def take_over(connection: sa.Connection, epoch: int, holder: str, now: datetime) -> TakenOver:
+    """Become the planner under `epoch`. Raises LeaseLost for an epoch that is over."""
     row = connection.execute(sa.select(planner).where(planner.c.name == NAME).with_for_update()).one_or_none()
     if row is None:
         connection.execute(planner.insert().values(name=NAME, epoch=epoch, holder=holder, planned_until=now))
-        return now
+        return TakenOver(now, None)
     taken = planner.update().where(planner.c.name == NAME, planner.c.epoch < epoch)
     if not connection.execute(taken.values(epoch=epoch, holder=holder, stopped_at=None)).rowcount:
         raise LeaseLost(f"epoch {epoch} is not after {row.epoch}")
-    until: datetime = row.planned_until
-    return until
+    return TakenOver(row.planned_until, row.stopped_at)
+
+
+def stop(connection: sa.Connection, epoch: int, now: datetime) -> None:
+    """Planning stops in good order: what is planned from now on, until somebody takes over, is not fired because of that."""
+    connection.execute(planner.update().where(planner.c.name == NAME, planner.c.epoch == epoch).values(stopped_at=now))
 
 
 def latest_epoch(connection: sa.Connection) -> int:
