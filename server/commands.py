@@ -71,17 +71,27 @@ def migrate(settings: Settings, arguments: argparse.Namespace) -> str:
     )
 
 
+def make_migration(settings: Settings, arguments: argparse.Namespace) -> str:
+    """Write a migration from the last revision to the tables as they are in the code; read it before you keep it."""
+    return f"Wrote {migrating.make(arguments.message)}."
+
+
 def parser() -> argparse.ArgumentParser:
     """One subparser a command, its help being the command's docstring."""
     made = argparse.ArgumentParser(prog="./manage.sh", description="Management commands.")
     named = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
     one = named.add_parser("migrate", help=migrate.__doc__)
     one.add_argument("--down", metavar="REVISION", help="go back to this revision instead; `base` removes all tables")
+    one = named.add_parser("make_migration", help=make_migration.__doc__)
+    one.add_argument("message", help="what the migration does, in a line")
     for name, function in COMMANDS.items():
         one = named.add_parser(name, help=function.__doc__)
         if name == "create_admin":
             one.add_argument("username", nargs="?", default=setup.ADMIN)
     return made
+
+
+WITHOUT_ENGINES: dict[str, Callable[[Settings, argparse.Namespace], str]] = {"migrate": migrate, "make_migration": make_migration}
 
 
 async def _run(settings: Settings, command: Command, arguments: argparse.Namespace) -> str:
@@ -93,8 +103,8 @@ def main() -> int:
     arguments = parser().parse_args()
     try:
         settings = read_settings()
-        if arguments.command == "migrate":
-            print(migrate(settings, arguments))
+        if arguments.command in WITHOUT_ENGINES:
+            print(WITHOUT_ENGINES[arguments.command](settings, arguments))
         else:
             print(asyncio.run(_run(settings, COMMANDS[arguments.command], arguments)))
     except (SettingsError, DomainError, migrating.SchemaBehind) as error:

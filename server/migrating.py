@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from pathlib import Path
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 
 from server.config import Settings
 from server.engines.sql import sync_url
@@ -67,3 +68,17 @@ def check(settings: Settings) -> None:
     current, needed = revisions(settings)
     if current != needed:
         raise SchemaBehind(f"The database is at revision {current or 'none'}, this version needs {needed}: run ./manage.sh migrate first.")
+
+
+def make(message: str) -> Path:
+    """Write the migration that leads from the last revision to the tables in the code, compared on a SQLite of its own; its path."""
+    number = len(list((Path(__file__).parent / "migrations" / "versions").glob("*.py"))) + 1
+    with tempfile.TemporaryDirectory() as folder:
+        engine = sa.create_engine(sa.URL.create("sqlite", database=f"{folder}/empty.db"), poolclass=sa.pool.NullPool)
+        with engine.begin() as connection:
+            command.upgrade(configuration(connection), "head")
+        with engine.begin() as connection:
+            made = command.revision(configuration(connection), message, autogenerate=True, rev_id=f"{number:04d}")
+    if not isinstance(made, Script):
+        raise TypeError(made)
+    return Path(made.path)
