@@ -51,9 +51,7 @@ Zhihui. Everything goes through this script; it sets up what is missing by itsel
   ./manage.sh test [ARGUMENTS]  all tests, or what the arguments of pytest select; --cov measures coverage
   ./manage.sh check             lint, formatting, types, import rules
   ./manage.sh bench NAME        a benchmark against peers: dispatch, rest
-  ./manage.sh COMMAND …         a management command: expire_modules, list_scheduled_jobs, sync_hr_persons,
-                                create_account_tasks, process_account_creation_tasks,
-                                init_organization_notifications, create_admin, backup, restore
+  ./manage.sh COMMAND …         a management command: expire_modules, list_scheduled_jobs, create_admin, make_migration
 
 Settings come from the environment and from .env (see .env.example). State lives in DATA_DIR (./data).
 TEXT

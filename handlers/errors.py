@@ -34,6 +34,18 @@ class HostNotAllowed(Malformed):
     type = "host_not_allowed"
 
 
+class OriginNotAllowed(Forbidden):
+    """A page of another site asked for it."""
+
+    type = "origin_not_allowed"
+
+
+class UpgradeNeeded(Malformed):
+    """The address is a socket's, and the request asks for none."""
+
+    type = "upgrade_needed"
+
+
 class Draining(DomainError):
     """The server is going down and takes nothing new."""
 
@@ -45,6 +57,7 @@ STATUSES: dict[type[DomainError], tuple[int, int]] = {
     DomainError: (500, 0),
     Malformed: (400, 0),
     HostNotAllowed: (400, 1),
+    UpgradeNeeded: (400, 2),
     NotSignedIn: (401, 0),
     Forbidden: (403, 0),
     NotFound: (404, 0),

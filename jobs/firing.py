@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -15,6 +14,7 @@ from server.dispatch import starting
 from server.dispatch.committing import carry_out
 from server.dispatch.definitions import Definition, Definitions
 from server.dispatch.effects import Effects
+from server.ids import new_id
 from server.platform.schedules import ledger
 from server.platform.schedules.agenda import Due
 from server.platform.schedules.ledger import Entry, Outcome
@@ -159,7 +159,7 @@ def _entry(
     count: int = 1,
 ) -> Entry:
     return Entry(
-        id=ledger.new_id(),
+        id=new_id(),
         schedule_id=schedule.id,
         planned_at=planned_at,
         starts_at=starts_at,
@@ -177,7 +177,7 @@ def _start(entry: Entry, definition: Definition) -> starting.Start:
         kind="fired",
         execution_time=entry.planned_at,
         requested_by="schedule",
-        step_ids=[uuid.uuid4().hex for _ in definition.steps],
+        step_ids=[new_id() for _ in definition.steps],
     )
 
 

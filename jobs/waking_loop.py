@@ -7,14 +7,14 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from server.context import Context
-from server.dispatch.presence import Presence, forget_dead_instances
-from server.dispatch.waking import AT_ONCE, wake_due
+from server.dispatch.presence import Presence
+from server.dispatch.waking import AT_ONCE, give_time, wake_due
 from server.errors import EngineAway
 
 log = logging.getLogger(__name__)
 
 ROUND_S = 0.5
-ALIVE_EVERY_S = 5.0
+ALIVE_EVERY_S = 3.0
 
 
 class WakingLoop:
@@ -24,6 +24,7 @@ class WakingLoop:
         self._ctx = ctx
         self._presence = presence
         self._tasks: list[asyncio.Task[None]] = []
+        self._blind = True  # nobody here has looked since the start, or since the database went away
 
     def start(self) -> None:
         self._tasks = [
@@ -37,14 +38,22 @@ class WakingLoop:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _wake(self) -> None:
-        looked_at = AT_ONCE
-        while looked_at == AT_ONCE:
-            looked_at = await wake_due(self._ctx)
+        try:
+            if self._blind:
+                await give_time(self._ctx)
+                self._blind = False
+            looked_at = AT_ONCE
+            while looked_at == AT_ONCE:
+                looked_at = await wake_due(self._ctx)
+        except EngineAway:
+            self._blind = True
+            raise
 
     async def _alive(self) -> None:
         await self._presence.keep_alive()
         if self._ctx.bus.mode == "distributed":
-            await forget_dead_instances(self._ctx)
+            await self._presence.forget_dead()
+            await self._presence.check_sockets()
 
     @staticmethod
     async def _rounds(name: str, every_s: float, look: Callable[[], Awaitable[None]]) -> None:

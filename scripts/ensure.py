@@ -79,7 +79,7 @@ def install(venv: Path, requirements: Path) -> None:
         "-m",
         "pip",
         "install",
-        "--quiet",
+        "-qq",
         "--no-input",
         "--disable-pip-version-check",
         "-r",

@@ -72,7 +72,7 @@ def _run(settings: Settings) -> int:
             secrets = open_secrets(settings)
             logs.hide((secrets.secret_key, secrets.module_key, secrets.admin_password))
             asyncio.run(_serve(settings, listen(settings)))
-        except PortTaken:
+        except (PortTaken, SettingsError):
             raise
         except Exception:
             logging.getLogger(__name__).exception("the server had to stop")

@@ -26,12 +26,13 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """The caller of an action. `address` is where the request came from."""
+    """The caller of an action: by a session, or by the API key `key_id`. `address` is where the request came from."""
 
     kind: ActorKind
     name: str
     user_id: int | None = None
     session_id: str | None = None
+    key_id: int | None = None
     grants: tuple[Grant, ...] = ()
     address: str = ""
     request_id: str = ""

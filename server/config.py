@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
+from zoneinfo import ZoneInfo
 
 import msgspec
 from dotenv import dotenv_values
@@ -22,8 +23,19 @@ NEEDED_IN_PRODUCTION = ("SECRET_KEY", "ALLOWED_HOSTS")
 MAIL_SETTINGS = ("EMAIL_API_URL", "EMAIL_HOST")
 
 
+LARGEST_PORT = 65_535
+
+
 def about(meaning: str) -> msgspec.Meta:
     return msgspec.Meta(description=meaning)
+
+
+def at_least(least: int, meaning: str, most: int | None = None) -> msgspec.Meta:
+    return msgspec.Meta(ge=least, le=most, description=meaning)
+
+
+def port(meaning: str) -> msgspec.Meta:
+    return at_least(1, meaning, LARGEST_PORT)
 
 
 class SettingsError(Exception):
@@ -34,7 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """The settings of one process. Each field is the environment variable of the same name in capitals."""
 
     server_host: Annotated[str, about("Address to listen on; empty: 127.0.0.1 with DEBUG, else 0.0.0.0.")] = ""
-    server_port: Annotated[int, about("Port of the server.")] = 10080
+    server_port: Annotated[int, at_least(0, "Port of the server.", LARGEST_PORT)] = 10080
     public_url: Annotated[str, about("How people and modules reach the server; used in links. Empty: http://127.0.0.1:SERVER_PORT.")] = ""
     debug: Annotated[bool, about("True: development mode; registration of modules is open to loopback. Set False in production.")] = True
     environment: Annotated[Literal["", "test"], about("`test` alone allows FIXED_VERIFICATION_CODE.")] = ""
@@ -54,23 +66,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     log_format: Annotated[Literal["text", "json"], about("How a log line looks.")] = "text"
 
     mysql_host: Annotated[str, about("MySQL or MariaDB host; empty: SQLite under DATA_DIR. DB_HOST is read as well.")] = ""
-    mysql_port: Annotated[int, about("Its port. DB_PORT is read as well.")] = 3306
+    mysql_port: Annotated[int, port("Its port. DB_PORT is read as well.")] = 3306
     mysql_user: Annotated[str, about("Its user. DB_USER is read as well.")] = "root"
     mysql_password: Annotated[str, about("Its password. DB_PASSWORD is read as well.")] = ""
     mysql_db: Annotated[str, about("Its database. DB_NAME is read as well.")] = "zhihui"
-    mysql_pool_size: Annotated[int, about("Most connections to MySQL from one process.")] = 10
+    mysql_pool_size: Annotated[int, at_least(1, "Most connections to MySQL from one process.")] = 10
     mongodb_host: Annotated[str, about("A mongodb:// address; empty: documents live in the SQL database.")] = ""
     mongodb_name: Annotated[str, about("The MongoDB database.")] = "zhihui"
     redis_url: Annotated[str, about("A redis:// address; empty: the bus lives in the process.")] = ""
     milvus_host: Annotated[str, about("Milvus host; empty: Milvus Lite as a child process.")] = ""
-    milvus_port: Annotated[int, about("Milvus port.")] = 19530
+    milvus_port: Annotated[int, port("Milvus port.")] = 19530
     compute_url: Annotated[str, about("Address of a Dask scheduler; empty: local worker processes.")] = ""
     ws: Annotated[int, msgspec.Meta(ge=1, le=256, description="Number of local worker processes for CPU work (PDF, embedding).")] = 2
-    compute_memory_mb: Annotated[int, about("Most address space of one worker process, in MiB; 0: no limit.")] = 4096
+    compute_memory_mb: Annotated[int, at_least(0, "Most address space of one worker process, in MiB; 0: no limit.")] = 4096
 
     embedding_url: Annotated[str, about("An OpenAI-compatible embeddings endpoint; empty: the bundled model.")] = ""
     embedding_model: Annotated[str, about("Name of the embedding model at EMBEDDING_URL.")] = ""
-    embedding_dim: Annotated[int, about("Dimension of its vectors; 0: asked from the model.")] = 0
+    embedding_dim: Annotated[int, at_least(0, "Dimension of its vectors; 0: asked from the model.")] = 0
     llm_url: Annotated[str, about("An OpenAI-compatible chat endpoint; empty: the assistant quotes passages.")] = ""
     llm_model: Annotated[str, about("Name of the model at LLM_URL.")] = ""
     ark_api_key: Annotated[str, about("API key for LLM_URL and EMBEDDING_URL.")] = ""
@@ -78,7 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     notification_email: Annotated[str, about("Who gets failure mail when a workflow names nobody; with commas.")] = ""
     email_api_url: Annotated[str, about("Mail is POSTed here as JSON.")] = ""
     email_host: Annotated[str, about("SMTP host; used when EMAIL_API_URL is empty. Both empty: an outbox folder.")] = ""
-    email_port: Annotated[int, about("SMTP port; 465 speaks TLS from the start, others STARTTLS when offered.")] = 25
+    email_port: Annotated[int, port("SMTP port; 465 speaks TLS from the start, others STARTTLS when offered.")] = 25
     email_host_user: Annotated[str, about("SMTP user, when the server wants one.")] = ""
     email_host_password: Annotated[str, about("SMTP password.")] = ""
     email_from: Annotated[str, about("Sender of mail; empty: EMAIL_HOST_USER or zhihui@localhost.")] = ""
@@ -87,18 +99,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     bupt_cas_version: Annotated[int, about("CAS protocol, 2 or 3.")] = 3
     bupt_cas_service_url: Annotated[str, about("Our own callback address as registered at the CAS server.")] = ""
 
-    access_token_minutes: Annotated[int, msgspec.Meta(ge=1, description="Life of an access token.")] = 15
-    refresh_token_days: Annotated[int, msgspec.Meta(ge=1, description="Life of a sign-in session.")] = 14
+    access_token_minutes: Annotated[int, at_least(1, "Life of an access token.", 1440)] = 15
+    refresh_token_days: Annotated[int, at_least(1, "Life of a sign-in session.", 3650)] = 14
     rate_limit: Annotated[Literal["on", "off"], about("Growing delay after failed sign-ins.")] = "on"
     fixed_verification_code: Annotated[str, about("Every mail code is this one; only with ENVIRONMENT=test.")] = ""
 
-    hot_swap_grace_s: Annotated[int, about("How long a replaced module connection may finish its steps, in seconds.")] = 30
-    drain_timeout_s: Annotated[int, about("How long a stopping server waits for requests in flight, in seconds.")] = 25
-    max_body_mb: Annotated[int, about("Largest JSON body, in MiB.")] = 8
-    max_upload_mb: Annotated[int, about("Largest uploaded file, in MiB.")] = 200
-    retention_days: Annotated[int, about("Days that ended runs, their logs and ledger rows are kept.")] = 90
-    task_retention_days: Annotated[int, about("Days that ended tasks are kept.")] = 30
-    audit_retention_days: Annotated[int, about("Days that audit rows are kept.")] = 730
+    hot_swap_grace_s: Annotated[int, at_least(0, "How long a replaced module connection may finish its steps, in seconds.")] = 30
+    drain_timeout_s: Annotated[int, at_least(0, "How long a stopping server waits for requests in flight, in seconds.")] = 25
+    max_body_mb: Annotated[int, at_least(1, "Largest JSON body, in MiB.")] = 8
+    max_upload_mb: Annotated[int, at_least(1, "Largest uploaded file, in MiB.")] = 200
+    retention_days: Annotated[int, at_least(1, "Days that ended runs, their logs and ledger rows are kept.")] = 90
+    task_retention_days: Annotated[int, at_least(1, "Days that ended tasks are kept.")] = 30
+    audit_retention_days: Annotated[int, at_least(1, "Days that audit rows are kept.")] = 730
     metrics_token: Annotated[str, about("Bearer token that may read /metrics from other machines; empty: loopback only.")] = ""
 
     @property
@@ -159,6 +171,10 @@ def read_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
 def _check(settings: Settings) -> None:
     if settings.fixed_verification_code and settings.environment != "test":
         raise SettingsError("FIXED_VERIFICATION_CODE is only allowed with ENVIRONMENT=test.")
+    try:
+        ZoneInfo(settings.timezone)
+    except (ValueError, OSError, KeyError):  # an unknown name is a KeyError, a folder such as Asia an OSError
+        raise SettingsError(f"TIMEZONE: there is no time zone {settings.timezone!r} (see .env.example).") from None
     if settings.debug:
         return
     missing = [name for name in NEEDED_IN_PRODUCTION if not getattr(settings, name.lower())]

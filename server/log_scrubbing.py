@@ -43,6 +43,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         ),
         rf"\1\2{HIDDEN}",
     ),
+    (re.compile(r"([?&]code=)[^\s&;\"'#]+"), rf"\1{HIDDEN}"),
     (re.compile(r"(?i)\b(key|ticket|pwd)(=)[^\s&,;\"'})\]]+"), rf"\1\2{HIDDEN}"),
     # secrets that are known by their shape: API and module keys, JSON web tokens, password hashes, passwords in addresses
     (re.compile(r"\b(z[km]_)[A-Za-z0-9_-]{6,}"), rf"\1{HIDDEN}"),

@@ -9,7 +9,7 @@ import logging
 import sys
 import time
 from asyncio import events
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -111,10 +111,19 @@ class LoopGuard:
             patched._run = self._original
 
     def check(self) -> None:
-        """Raises AssertionError naming the callbacks that were too slow."""
-        if self.slow:
-            told = "; ".join(f"{slow.name} took {1000 * slow.seconds:.0f} ms" for slow in self.slow)
-            raise AssertionError(f"the event loop was held for more than {1000 * self.threshold_s:.0f} ms: {told}")
+        """Raises AssertionError naming the callbacks that were too slow.
+
+        One that was over the threshold a single time, and by less than as much again, passes: first use fills caches, and on a
+        shared core the same work costs more CPU time now and then.
+        """
+        times = Counter(slow.name for slow in self.slow)
+        told = [
+            f"{slow.name} took {1000 * slow.seconds:.0f} ms"
+            for slow in self.slow
+            if slow.seconds > 2 * self.threshold_s or times[slow.name] > 1
+        ]
+        if told:
+            raise AssertionError(f"the event loop was held for more than {1000 * self.threshold_s:.0f} ms: {'; '.join(told)}")
 
     def _on_collection(self, phase: str, _info: dict[str, int]) -> None:
         if phase == "start":

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from tests.embedded import clock, ctx, loops, prepared_database, resources, settings
 from tests.loop_guard import loop_guard
 
-__all__ = ["loop_guard"]
+__all__ = ["clock", "ctx", "loop_guard", "loops", "prepared_database", "resources", "settings"]
 
 
 def pytest_configure() -> None:

@@ -50,6 +50,16 @@ def cancelled_frame(ids: str) -> str:
     return f'{{"type":"cancelled"{ids}}}'
 
 
+def drain_frame() -> str:
+    """The module takes no new work on this socket; what it holds it finishes."""
+    return '{"type":"drain"}'
+
+
+def refused_frame(ids: str) -> str:
+    """A step came after the drain and was not taken: the server may give it to another process."""
+    return f'{{"type":"refused"{ids}}}'
+
+
 def progress_frame(ids: str, percent: float, message: str) -> str:
     return f'{{"type":"progress"{ids},"percent":{encode(percent)},"message":{encode_text(message)}}}'
 

@@ -81,6 +81,8 @@ class Session:
         What is not done by then is answered with a failure; a sync handler's thread is left to end with the process.
         """
         self._stopping = True
+        if self._connection.wire is not None:
+            self._connection.wire.send(frames.drain_frame())
         deadline = self._loop.time() + max(0.0, grace_s)
         try:
             async with asyncio.timeout_at(deadline):
@@ -93,6 +95,8 @@ class Session:
 
     def wire_opened(self, wire: Wire) -> None:
         self.connected.set()
+        if self._stopping:
+            wire.send(frames.drain_frame())
         for step in self._steps.held:
             if step.ids:
                 wire.send(frames.ack_frame(step.ids, started=step.has_begun))
@@ -135,11 +139,12 @@ class Session:
             self._outbox.put(answer)
             self._send_answer(answer, wire)
             return
-        if self._stopping or wire.draining:
-            # No answer: the socket closes soon, and the server gives the step to whoever comes next.
-            logger.warning("an execution came after the drain; it is not taken")
-            return
         ids = frames.ids_of(meta)
+        if self._stopping or wire.draining:
+            logger.info("an execution came after the drain; it is not taken")
+            if ids:
+                wire.send(frames.refused_frame(ids))
+            return
         step = Step(key, meta, frame.get("args"), has_files, ids, Reporter(ids, self._send_report, self._loop, self._loop_thread))
         if ids:
             step.ack_timer = self._loop.call_later(ACK_AFTER_S, self._send_ack, step)

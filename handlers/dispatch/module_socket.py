@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable
 from typing import Any
 
 import msgspec
 from tornado.iostream import StreamBufferFullError
 from tornado.web import Application
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.websocket import WebSocketClosedError
 
-from handlers.base import ENCODE, ErrorDetail, ErrorEnvelope, Requests, locale_of
-from handlers.errors import Draining, status_of
-from server.context import Context
+from handlers.nesting import DEEPEST, is_too_deep
+from handlers.sockets import SocketHandler
 from server.dispatch import frames, modules, presence, settling
 from server.dispatch.hub import Connection
 from server.dispatch.run_logs import LogWriter
 from server.dispatch.settling import ProgressWriter, Verdict
-from server.errors import DomainError, EngineAway, Forbidden
+from server.errors import EngineAway, Forbidden
 from server.messages import say
 
 log = logging.getLogger(__name__)
 
 # What may wait for a slow module before its socket is given up.
 LARGEST_BACKLOG = 16 << 20
+# What a registered hash can look like.
+HASH = re.compile(r"[0-9a-f]{32}")
 TOO_SLOW = (1013, "too slow")
 
 
@@ -35,38 +37,20 @@ class UnknownHash(Forbidden):
     type = "unknown_hash"
 
 
-class ModuleSocketHandler(WebSocketHandler):
+class ModuleSocketHandler(SocketHandler):
     """Reads frames, gives each to its action, and answers; a frame that cannot be read never costs the socket."""
 
     def __init__(self, application: Application, request: Any, **kwargs: Any) -> None:
-        self.ctx: Context = application.settings["ctx"]
         self.socket: Connection | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._last_result: asyncio.Task[None] | None = None
         super().__init__(application, request, **kwargs)
 
-    def initialize(self, route: str = "") -> None:
-        self.route = route
-
-    async def prepare(self) -> None:
-        """Refuse before the upgrade: an unknown hash, a server that goes down."""
-        requests: Requests = self.application.settings["requests"]
-        module_hash = self.get_query_argument("hash", "")
-        try:
-            if requests.draining:
-                raise Draining()
-            if not module_hash or len(module_hash) > 64 or await modules.find_for_socket(self.ctx, module_hash) is None:
-                raise UnknownHash(scope="hash")
-        except DomainError as error:
-            self._refuse(error)
-
-    def _refuse(self, error: DomainError) -> None:
-        status, code = status_of(error)
-        locale = locale_of(self.request)
-        self.set_status(status)
-        self.set_header("Content-Type", "application/json; charset=utf-8")
-        detail = ErrorDetail(error.type, {}, self.request.headers.get("X-Request-ID", ""))
-        self.finish(ENCODE(ErrorEnvelope(code=code, message=error.text.say(locale), error=detail)))
+    async def admit(self) -> None:
+        """An unknown hash is refused before the upgrade."""
+        given = self.get_query_argument("hash", "")
+        if not HASH.fullmatch(given) or await modules.find_for_socket(self.ctx, given) is None:
+            raise UnknownHash(scope="hash")
 
     async def open(self, *_args: str) -> None:
         assert self.ws_connection is not None
@@ -116,6 +100,8 @@ class ModuleSocketHandler(WebSocketHandler):
             return
         try:
             frame = frames.decode(message)
+            if is_too_deep(message.encode()):
+                raise msgspec.DecodeError(say("json.too_deep", "zh", limit=DEEPEST))
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             self._complain(say("frame.unreadable", "zh", detail=str(error)))
             return
@@ -161,6 +147,11 @@ class ModuleSocketHandler(WebSocketHandler):
                 known = True
             elif isinstance(frame, frames.Ack):
                 known = await settling.take_ack(self.ctx, socket, frame) is not Verdict.UNKNOWN
+            elif isinstance(frame, frames.Leaving):
+                await presence.leaves(self.ctx, socket)
+                known = True
+            elif isinstance(frame, frames.Refused):
+                known = await settling.take_refused(self.ctx, socket, frame) is not Verdict.UNKNOWN
             else:
                 known = await settling.take_cancelled(self.ctx, socket, frame) is not Verdict.UNKNOWN
                 presence.close_if_drained(socket)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from handlers.base import ApiHandler
 from handlers.operation import operation
-from server.dispatch import fires, preview, runs, workflows
+from server.dispatch import backfill, fires, preview, runs, workflows
+from server.dispatch.backfill import Backfill, BackfillRequest
 from server.dispatch.run_schemas import FireQuery, FireRow, RunQuery, RunSummary, Why, WhyQuery
 from server.dispatch.workflow_schemas import ExecuteAnswer, ExecuteBody, PreviewAnswer, PreviewBody, WorkflowBody, WorkflowView
 from server.paging import Page
@@ -64,6 +65,12 @@ class ExecuteHandler(ApiHandler):
         return await runs.execute(self.ctx, self.actor, ref, body)
 
 
+class BackfillHandler(ApiHandler):
+    @operation("workflows:run", "Start runs for planned instants of the past that did not fire.", idempotent=True)
+    async def post(self, ref: str, body: BackfillRequest) -> Backfill:
+        return await backfill.backfill(self.ctx, self.actor, ref, body)
+
+
 class FiresHandler(ApiHandler):
     @operation("workflows:read", "What became of each planned instant, newest first.")
     async def get(self, ref: str, query: FireQuery) -> Page[FireRow]:
@@ -90,6 +97,7 @@ routes = [
     (rf"/workflow/{ID}/enable", EnableHandler),
     (rf"/workflow/{ID}/disable", DisableHandler),
     (rf"/workflow/{ID}/execute", ExecuteHandler),
+    (rf"/workflow/{ID}/backfill", BackfillHandler),
     (rf"/workflow/{ID}/fires", FiresHandler),
     (rf"/workflow/{ID}/why", WhyHandler),
     (rf"/workflow/{ID}/runs", RunsHandler),

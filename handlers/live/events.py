@@ -10,8 +10,10 @@ from typing import Any
 
 import msgspec
 from tornado.iostream import StreamBufferFullError
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.web import Application
+from tornado.websocket import WebSocketClosedError
 
+from handlers.sockets import SocketHandler
 from server.actor import NOBODY, Actor
 from server.context import Context
 from server.dispatch.events import ModuleChanged, RunChanged, StepChanged, StepLogged
@@ -19,7 +21,6 @@ from server.dispatch.live_topics import may_follow_run
 from server.events import Event, Resync
 from server.people import tickets
 from server.people.sessions import SessionEnded
-from server.people.tickets import TicketInvalid
 from server.platform.tasks import TaskChanged
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,10 @@ class Browsers:
 
     def _session_ended(self, event: SessionEnded) -> None:
         for socket in list(self._sockets):
-            if socket.actor.session_id == event.session_id:
+            actor = socket.actor
+            if (event.key_id is None and actor.session_id == event.session_id) or (
+                event.key_id is not None and actor.key_id == event.key_id
+            ):
                 socket.close(*SESSION_ENDED)
 
     def _resync(self) -> None:
@@ -117,26 +121,21 @@ class Browsers:
             socket.close(code, reason)
 
 
-class EventsHandler(WebSocketHandler):
+class EventsHandler(SocketHandler):
     """One browser socket; opened with a ticket, so that no token stands in the address."""
 
     actor: Actor = NOBODY
 
-    def initialize(self, route: str = "") -> None:
-        self.route = route
-        self.ctx: Context = self.settings["ctx"]
+    def __init__(self, application: Application, request: Any, **kwargs: Any) -> None:
+        super().__init__(application, request, **kwargs)
         self.browsers = self.ctx.services.get(Browsers)
         self.topics: set[str] = set()
         self._seq = 0
         self._gap = False
         self._asking: set[asyncio.Task[None]] = set()
 
-    async def prepare(self) -> None:
-        try:
-            self.actor = await tickets.redeem(self.ctx, self.get_query_argument("ticket", ""))
-        except TicketInvalid:
-            self.set_status(401)
-            self.finish()
+    async def admit(self) -> None:
+        self.actor = await tickets.redeem(self.ctx, self.get_query_argument("ticket", ""))
 
     def open(self, *_args: str) -> None:
         assert self.ws_connection is not None

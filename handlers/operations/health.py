@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from handlers.base import ENCODE, ApiHandler, Envelope
+from handlers.answering import ENCODE, Envelope
+from handlers.base import ApiHandler
 from handlers.errors import Draining
 from handlers.operation import operation
 from server import __version__

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 from tornado.routing import URLSpec
 
-from handlers.base import ApiHandler, Envelope, ErrorEnvelope
+from handlers.answering import Envelope, ErrorEnvelope
+from handlers.base import ApiHandler
 from handlers.operation import Operation, operation, operations_of
 from server import __version__
 from server.scopes import ANYONE, SIGNED_IN

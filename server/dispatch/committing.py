@@ -8,8 +8,8 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from server.context import Context
-from server.dispatch.effects import Effects, Outgoing
-from server.dispatch.reconnecting import let_wait
+from server.dispatch.effects import Effects
+from server.dispatch.reconnecting import redirect
 
 T = TypeVar("T")
 
@@ -27,17 +27,13 @@ async def commit(ctx: Context, transaction: Callable[[sa.Connection, Effects], T
 
 
 async def carry_out(ctx: Context, effects: Effects) -> None:
-    """Send and publish. Frames whose socket closed since the commit: their steps wait like any whose socket has closed."""
+    """Send and publish. A frame whose socket closed or was replaced since the commit never left: its step goes elsewhere."""
     await effects.carry_out()
     if effects.undelivered:
         lost = effects.undelivered
 
         def wait(connection: sa.Connection, effects: Effects) -> None:
             for out in lost:
-                _wait(connection, effects, out)
+                redirect(connection, effects, out.step_id, out.fence)
 
         await commit(ctx, wait)
-
-
-def _wait(connection: sa.Connection, effects: Effects, out: Outgoing) -> None:
-    let_wait(connection, effects, {out.step_id: out.fence}, out.connection.hash, out.connection.process)

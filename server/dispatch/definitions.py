@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from server.actor import Actor
 from server.context import Context
 from server.dispatch.errors import WorkflowNotFound
 from server.dispatch.events import ModuleChanged, WorkflowChanged
@@ -176,18 +177,29 @@ def load_many(ids: list[int], default_timezone: str, connection: sa.Connection) 
     return [load(connection, row, default_timezone) for row in found]
 
 
+def find_number(uid: str, connection: sa.Connection) -> int:
+    """The number of a workflow by its id. Raises WorkflowNotFound."""
+    number = connection.execute(sa.select(workflows.c.id).where(workflows.c.uid == uid)).scalar()
+    if number is None:
+        raise WorkflowNotFound()
+    return int(number)
+
+
 class Definitions:
     """Definitions by workflow number; an edit of a workflow, or of any module, forgets what it touches."""
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._kept: dict[int, Definition] = {}
+        self._numbers: dict[str, int] = {}
         ctx.events.listen(WorkflowChanged, lambda event: self._forget(event.workflow_id))
         ctx.events.listen(ModuleChanged, self._module_changed)
         ctx.events.listen(Resync, lambda _event: self._kept.clear())
 
     def _forget(self, workflow_id: int) -> None:
-        self._kept.pop(workflow_id, None)
+        forgotten = self._kept.pop(workflow_id, None)
+        if forgotten is not None:
+            self._numbers.pop(forgotten.uid, None)
 
     def _module_changed(self, event: ModuleChanged) -> None:
         if event.redefined:
@@ -201,6 +213,20 @@ class Definitions:
         if found is None:
             raise WorkflowNotFound()
         return found
+
+    async def access(self, actor: Actor, ref: str, scope: str) -> Definition:
+        """The definition of a workflow by its id or number, if the caller holds `scope` where it belongs. Raises WorkflowNotFound.
+
+        No question to the database while it is in memory: an edit or a removal, here or on another instance, forgets it.
+        """
+        number = int(ref) if ref.isdigit() and len(ref) < 19 else self._numbers.get(ref)
+        if number is None:
+            number = await self._ctx.sql.read(partial(find_number, ref))
+        definition = await self.get(number)
+        self._numbers[definition.uid] = number
+        if not actor.may(scope, definition.organization_id):
+            raise WorkflowNotFound()
+        return definition
 
     async def get_many(self, workflow_ids: list[int]) -> dict[int, Definition]:
         """Those of the given workflows that exist."""

@@ -21,6 +21,14 @@ class Outgoing(msgspec.Struct):
     execute: frames.Execute
 
 
+class Flight(msgspec.Struct):
+    """A step that a connection turns out to have already."""
+
+    connection: Connection
+    step_id: str
+    fence: int
+
+
 class EndedRun(msgspec.Struct):
     state: str
     took_s: float
@@ -38,6 +46,7 @@ class Effects:
         self.ready: set[str] = set()
         self.ended: list[EndedRun] = []
         self.undelivered: list[Outgoing] = []
+        self.taken_up: list[Flight] = []
         self.mail = False
 
     def run_changed(self, run_id: str, workflow_id: int, state: str) -> None:
@@ -50,10 +59,12 @@ class Effects:
         self.events.append(CancelWanted(hash, run_id, step_id, fence))
 
     async def carry_out(self) -> None:
-        """Send and publish. Frames whose connection has closed meanwhile are in `undelivered` afterwards."""
+        """Send and publish. Frames whose connection has closed or was replaced meanwhile are in `undelivered` afterwards."""
         ctx = self.ctx
+        for flight in self.taken_up:
+            flight.connection.flights.setdefault(flight.step_id, flight.fence)
         for out in self.outgoing:
-            if out.connection.closed:
+            if out.connection.closed or out.connection.draining:
                 self.undelivered.append(out)
                 continue
             out.connection.flights[out.step_id] = out.fence

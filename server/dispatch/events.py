@@ -14,6 +14,13 @@ class ModuleChanged(Event, frozen=True):
     removed: bool = False
 
 
+class ModuleTaken(Event, frozen=True):
+    """A module's socket is open on an instance and takes all new work; others that serve the module have to drain."""
+
+    hash: str
+    instance: str
+
+
 class WorkflowChanged(Event, frozen=True):
     workflow_id: int
     removed: bool = False
@@ -57,4 +64,4 @@ class CancelWanted(Event, frozen=True):
     fence: int
 
 
-EVENTS: list[type[Event]] = [ModuleChanged, WorkflowChanged, RunChanged, StepChanged, StepLogged, StepsReady, CancelWanted]
+EVENTS: list[type[Event]] = [ModuleChanged, ModuleTaken, WorkflowChanged, RunChanged, StepChanged, StepLogged, StepsReady, CancelWanted]

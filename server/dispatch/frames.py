@@ -84,7 +84,15 @@ class Cancelled(_FromStep, tag="cancelled", kw_only=True):
     pass
 
 
-FromModule = Result | Ack | Progress | Log | Cancelled
+class Refused(_FromStep, tag="refused", kw_only=True):
+    """The module did not take a step, as it is stopping; another process of it may."""
+
+
+class Leaving(msgspec.Struct, tag="drain"):
+    """The module takes no new work on this socket; it finishes what it has and closes the socket itself."""
+
+
+FromModule = Result | Ack | Progress | Log | Cancelled | Refused | Leaving
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(FromModule).decode

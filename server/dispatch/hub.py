@@ -32,6 +32,8 @@ class Connection:
         self.connected_at = at
         self.last_seen = at
         self.draining = False
+        self.leaving = False  # the module said so itself, and closes the socket itself
+        self.present = False  # it has been written down that the module is served here
         self.closed = False
         # step id -> fence of what was sent and is not yet settled
         self.flights: dict[str, int] = {}
@@ -58,8 +60,10 @@ class Hub:
         return self._serving.get(hash)
 
     def attach(self, connection: Connection) -> Connection | None:
-        """Let a connection serve; the one it takes over from, which now drains."""
+        """Let a connection serve; the one it takes over from, which now drains. One that serves or drains already stays as it is."""
         old = self._serving.get(connection.hash)
+        if old is connection or connection.draining or connection.closed:
+            return None
         if old is not None:
             old.draining = True
             self._draining.setdefault(connection.hash, []).append(old)
@@ -79,13 +83,19 @@ class Hub:
                 del self._draining[connection.hash]
         return False
 
-    def retire(self, hash: str) -> Connection | None:
-        """Take the serving connection out of service without a successor; it drains."""
-        connection = self._serving.pop(hash, None)
-        if connection is not None:
-            connection.draining = True
-            self._draining.setdefault(hash, []).append(connection)
-        return connection
+    def retire(self, connection: Connection) -> bool:
+        """Take a connection out of service without a successor here; it drains. False when it did not serve."""
+        if self._serving.get(connection.hash) is not connection:
+            return False
+        del self._serving[connection.hash]
+        connection.draining = True
+        self._draining.setdefault(connection.hash, []).append(connection)
+        return True
+
+    @property
+    def serving(self) -> list[Connection]:
+        """The connections that take new work."""
+        return list(self._serving.values())
 
     def of_module(self, hash: str) -> list[Connection]:
         serving = self._serving.get(hash)

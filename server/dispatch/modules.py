@@ -127,7 +127,7 @@ def _running(connection: sa.Connection, hash: str | None = None) -> Counter[str]
     )
     if hash is not None:
         out = out.where(steps.c.module_hash == hash)
-    return Counter(dict(connection.execute(out).tuples().all()))
+    return Counter({row[0]: int(row[1]) for row in connection.execute(out)})
 
 
 def _shown(ctx: Context, row: Any, running: int) -> Module:

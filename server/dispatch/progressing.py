@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import namedtuple
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -29,6 +30,7 @@ from server.dispatch.states import (
 )
 from server.dispatch.tables import runs, step_attempts, steps
 from server.dispatch.workflow_schemas import Overlap
+from server.engines.prepared import Prepared
 from server.platform.tasks import Queue, enqueue
 
 # How long a module may take to confirm that it stopped, before the step is cancelled unconfirmed.
@@ -41,8 +43,43 @@ _BY_STEP: dict[StepState, RunState] = {
 }
 
 
+# What moving a run on needs to know of it, and of one of its steps.
+RUN_COLUMNS = [
+    getattr(runs.c, name)
+    for name in (
+        *("id", "workflow_id", "workflow_name", "overlap", "turn", "step_count", "execution_time", "timezone"),
+        *("offline_grace_s", "cancel_requested_at", "created_at", "started_at"),
+    )
+]
+STEP_COLUMNS = [
+    getattr(steps.c, name)
+    for name in (
+        *("id", "run_id", "position", "name", "module_hash", "state", "attempt", "fence", "plan", "args", "process", "waits_for"),
+        *("deadline", "dispatched_at", "started_at"),
+    )
+]
+_Run = namedtuple("_Run", [column.name for column in RUN_COLUMNS])  # type: ignore[misc]
+_RUN = Prepared(sa.select(*RUN_COLUMNS).where(runs.c.id == sa.bindparam("id")))
+_STEP_AND_RUN = Prepared(
+    sa.select(*STEP_COLUMNS, *(column.label(f"run_{column.name}_") for column in RUN_COLUMNS))
+    .join(runs, runs.c.id == steps.c.run_id)
+    .where(steps.c.id == sa.bindparam("id"))
+)
+_STEPS = Prepared(sa.select(steps).where(steps.c.run_id == sa.bindparam("run_id")).order_by(steps.c.position))
+
+
+def find_step_and_run(connection: sa.Connection, step_id: str) -> tuple[Any, Any] | None:
+    """A step and its run by one question, or None when there is no such step."""
+    found = _STEP_AND_RUN.first(connection, {"id": step_id})
+    return None if found is None else (found, _Run._make(found[len(STEP_COLUMNS) :]))
+
+
 def get_run(connection: sa.Connection, run_id: str) -> Any:
-    return connection.execute(sa.select(runs).where(runs.c.id == run_id)).one()
+    """The row of a run that a step belongs to, and that is therefore there."""
+    run = _RUN.first(connection, {"id": run_id})
+    if run is None:
+        raise LookupError(f"no run {run_id}")
+    return run
 
 
 def plan_of(step: Any) -> StepDefinition:
@@ -98,11 +135,17 @@ def send_or_wait(connection: sa.Connection, effects: Effects, run: Any, step: An
     effects.step_changed(run.id, step.id, StepState.DISPATCHED.value)
 
 
-def advance(connection: sa.Connection, effects: Effects, run: Any) -> None:
-    """After a step has ended: send those that are ready now, skip those that never will be, and end the run when nothing is left."""
+def advance(connection: sa.Connection, effects: Effects, run: Any, ended: StepState | None = None, error: str | None = None) -> None:
+    """After a step has ended: send those that are ready now, skip those that never will be, and end the run when nothing is left.
+
+    `ended` is how the step ended and `error` why, with its name in front; a run of one step needs to know no more.
+    """
     if not run.turn:
         return
-    rows = connection.execute(sa.select(steps).where(steps.c.run_id == run.id).order_by(steps.c.position)).all()
+    if run.step_count == 1 and ended is not None:
+        _end_only_step(connection, effects, run, ended, error)
+        return
+    rows = _STEPS.all(connection, {"run_id": run.id})
     state = {row.position: StepState(row.state) for row in rows}
     for row in rows:  # in order of the list; a predecessor further down is met by the rounds below
         if state[row.position] is not StepState.QUEUED or not row.blocked:
@@ -116,6 +159,13 @@ def advance(connection: sa.Connection, effects: Effects, run: Any) -> None:
     _skip(connection, effects, run, rows, state)
     if not any(value in STEP_ACTIVE for value in state.values()):
         end_run(connection, effects, run, rows, state)
+
+
+def _end_only_step(connection: sa.Connection, effects: Effects, run: Any, ended: StepState, error: str | None) -> None:
+    if run.cancel_requested_at is not None or ended is StepState.CANCELLED:
+        close_run(connection, effects, run, RunState.CANCELLED, error)
+    else:
+        close_run(connection, effects, run, _BY_STEP.get(ended, RunState.SUCCEEDED), error)
 
 
 def _skip(connection: sa.Connection, effects: Effects, run: Any, rows: Any, state: dict[int, StepState]) -> None:
@@ -184,7 +234,7 @@ def fail_attempt(connection: sa.Connection, effects: Effects, run: Any, step: An
     if not move_step(connection, step.id, outcome, under=step.fence, error=error, **over(effects), **values):
         return False
     effects.step_changed(run.id, step.id, outcome.value)
-    advance(connection, effects, run)
+    advance(connection, effects, run, outcome, f"{step.name}: {error}")
     return True
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from server.dispatch.effects import Effects, Outgoing
+from server.dispatch.effects import Effects, Flight, Outgoing
 from server.dispatch.hub import Connection
-from server.dispatch.progressing import fail_attempt, frame_for, get_run, send_or_wait
-from server.dispatch.states import STEP_OUT, StepState, Waits, extend
+from server.dispatch.progressing import advance, fail_attempt, frame_for, get_run, over, send_or_wait
+from server.dispatch.states import STEP_OUT, StepState, Waits, extend, move_step
 from server.dispatch.tables import modules, runs, steps
 
 OUT = [state.value for state in STEP_OUT]
@@ -44,8 +44,28 @@ def let_wait(connection: sa.Connection, effects: Effects, flights: dict[str, int
             extend(connection, step.id, waits_for=waits_for, wake_at=_grace(step, effects.now))
 
 
-def take_up(connection: sa.Connection, effects: Effects, socket: Connection) -> dict[str, int]:
-    """The module is back: what its process still has goes on, what it lost is tried again. Answers what is in flight on the socket now."""
+def redirect(connection: sa.Connection, effects: Effects, step_id: str, fence: int) -> bool:
+    """A step that its module never took goes to whoever serves the module next; it does not count as tried. False when it moved on."""
+    step = connection.execute(sa.select(steps).where(steps.c.id == step_id)).one_or_none()
+    if step is None or step.fence != fence or step.state != StepState.DISPATCHED.value:
+        return False
+    run = get_run(connection, step.run_id)
+    if run.cancel_requested_at is not None:
+        if not move_step(connection, step.id, StepState.CANCELLED, under=fence, cancel_confirmed=True, **over(effects)):
+            return False
+        effects.step_changed(run.id, step.id, StepState.CANCELLED.value)
+        advance(connection, effects, run)
+        return True
+    waiting = {"waits_for": Waits.MODULE.value, "wake_at": effects.now + timedelta(seconds=run.offline_grace_s)}
+    if not move_step(connection, step.id, StepState.QUEUED, under=fence, process=None, deadline=None, **waiting):
+        return False
+    effects.step_changed(run.id, step.id, StepState.QUEUED.value)
+    send_or_wait(connection, effects, run, step, step.args or {})
+    return True
+
+
+def take_up(connection: sa.Connection, effects: Effects, socket: Connection) -> None:
+    """The module is back: what its process still has goes on, what it lost is tried again."""
     wanted = (
         sa.select(steps)
         .where(
@@ -53,25 +73,27 @@ def take_up(connection: sa.Connection, effects: Effects, socket: Connection) -> 
         )
         .order_by(steps.c.dispatched_at)
     )
-    flights: dict[str, int] = {}
     for step in connection.execute(wanted).all():
-        if effects.hub.find_flight(socket.hash, step.id) is not None:
-            continue  # on a socket that drains
         run = get_run(connection, step.run_id)
+        deadline = max(step.deadline or effects.now, effects.now + GRACE_AFTER_RETURN)
+        holder = effects.hub.find_flight(socket.hash, step.id)
+        if holder is not None:
+            # It never went away: only its instance was taken for dead.
+            if holder.flights.get(step.id) == step.fence and step.waits_for == Waits.RECONNECT.value:
+                extend(connection, step.id, waits_for=Waits.RESULT, wake_at=deadline, deadline=deadline)
+            continue
         if step.process != socket.process:
             fail_attempt(connection, effects, run, step, StepState.LOST, RESTARTED)
             continue
-        flights[step.id] = step.fence
+        effects.taken_up.append(Flight(socket, step.id, step.fence))
         if step.waits_for == Waits.CANCEL.value:
             effects.cancel(socket.hash, run.id, step.id, step.fence)
             continue
-        deadline = max(step.deadline or effects.now, effects.now + GRACE_AFTER_RETURN)
         extend(connection, step.id, waits_for=Waits.RESULT, wake_at=deadline, deadline=deadline)
         if socket.protocol >= 2:
             # It may never have got it; a process that has it already knows the step by its fence and does not start again.
             execute = frame_for(effects, run, step.id, step.attempt, step.fence, deadline, step.args or {})
             effects.outgoing.append(Outgoing(socket, step.id, step.fence, execute))
-    return flights
 
 
 def pull(connection: sa.Connection, effects: Effects, hash: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -25,6 +24,7 @@ from server.dispatch.tables import runs, step_attempts, steps
 from server.dispatch.workflow_schemas import ExecuteAnswer, ExecuteBody
 from server.dispatch.workflows import access_workflow
 from server.errors import Invalid
+from server.ids import new_id
 from server.messages import say
 from server.paging import Page, page_of
 from server.platform import audit
@@ -37,19 +37,18 @@ async def execute(ctx: Context, actor: Actor, ref: str, body: ExecuteBody) -> Ex
 
     Raises WorkflowNotFound, WorkflowBusy, WorkflowNotRunnable, Invalid for a bad execution_time.
     """
-    row = await ctx.sql.read_small(lambda connection: access_workflow(connection, actor, ref, "workflows:run"))
-    definition = await ctx.services.get(Definitions).get(row.id)
+    definition = await ctx.services.get(Definitions).access(actor, ref, "workflows:run")
     _check_runnable(definition, actor)
     args, kept = await put_away(ctx, body.args)
     start = starting.Start(
         definition=definition,
-        run_id=uuid.uuid4().hex,
+        run_id=new_id(),
         kind="manual",
         execution_time=_execution_time(body.execution_time, definition, ctx.clock.now()),
         requested_by=actor.name,
         args=args,
         kept=kept,
-        step_ids=[uuid.uuid4().hex for _ in definition.steps],
+        step_ids=[new_id() for _ in definition.steps],
     )
     await _begin(ctx, start)
     return ExecuteAnswer(
@@ -186,7 +185,7 @@ async def retry(ctx: Context, actor: Actor, run_id: str, *, from_failed: bool) -
     _, kept = await put_away(ctx, {f"{name}.{key}": value for name, output in taken_over.items() for key, value in output.items()})
     start = starting.Start(
         definition=definition,
-        run_id=uuid.uuid4().hex,
+        run_id=new_id(),
         kind="retry",
         execution_time=run.execution_time,
         requested_by=actor.name,
@@ -194,7 +193,7 @@ async def retry(ctx: Context, actor: Actor, run_id: str, *, from_failed: bool) -
         kept=kept,
         retry_of=run_id,
         taken_over=taken_over,
-        step_ids=[uuid.uuid4().hex for _ in definition.steps],
+        step_ids=[new_id() for _ in definition.steps],
     )
     await _begin(ctx, start)
     now = ctx.clock.now()

@@ -54,7 +54,7 @@ async def reload(ctx: Context, actor: Actor) -> Reloaded:
     now = ctx.clock.now()
 
     def transaction(connection: sa.Connection) -> Reloaded:
-        known = dict(connection.execute(sa.select(workflow_table.c.id, workflow_table.c.name)).tuples().all())
+        known = {row.id: row.name for row in connection.execute(sa.select(workflow_table.c.id, workflow_table.c.name))}
         every = rows.read_all(connection)
         orphans = [one for one in every if one.kind is ScheduleKind.WORKFLOW and one.target_id not in known]
         for orphan in orphans:

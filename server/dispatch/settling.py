@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -13,16 +12,18 @@ import msgspec
 import sqlalchemy as sa
 
 from server.context import Context
-from server.dispatch import frames
+from server.dispatch import frames, presence
 from server.dispatch.committing import commit
 from server.dispatch.effects import Effects
 from server.dispatch.events import StepChanged
 from server.dispatch.hub import Connection
 from server.dispatch.large_values import Kept, put_away, refer
-from server.dispatch.progressing import advance, fail_attempt, get_run, over, plan_of
+from server.dispatch.progressing import STEP_COLUMNS, advance, fail_attempt, find_step_and_run, get_run, over, plan_of
 from server.dispatch.states import STEP_OUT, RunState, StepState, Waits, extend, move_run, move_step
 from server.dispatch.tables import runs, steps
+from server.engines.prepared import Prepared
 from server.errors import EngineAway
+from server.ids import new_id
 
 log = logging.getLogger(__name__)
 
@@ -44,25 +45,29 @@ async def take_result(ctx: Context, socket: Connection, result: frames.Result) -
     told = _told(result)
 
     def transaction(connection: sa.Connection, effects: Effects) -> tuple[Verdict, str | None, int | None]:
-        step = _find_step(connection, socket.hash, result)
-        if step is None:
+        found = _find_step_and_run(connection, socket.hash, result)
+        if found is None:
             return Verdict.UNKNOWN, None, None
+        step, run = found
         fence = result.fence if result.fence is not None else step.fence
         if step.state not in OUT or step.fence != fence or step.module_hash != socket.hash:
             return Verdict.STALE, step.id, fence
-        run = get_run(connection, step.run_id)
+        moved = True
         if result.status == "failure":
             error = told["error"] or told["message"] or "the module reported a failure"
-            fail_attempt(connection, effects, run, step, StepState.FAILED, error, message=told["message"], output=output)
+            moved = fail_attempt(connection, effects, run, step, StepState.FAILED, error, message=told["message"], output=output)
         elif missing := [name for name in plan_of(step).needed if name not in output]:
             error = f"the result lacks {', '.join(missing)}, which a later step needs"
-            fail_attempt(connection, effects, run, step, StepState.FAILED, error, message=told["message"], output=output)
+            moved = fail_attempt(connection, effects, run, step, StepState.FAILED, error, message=told["message"], output=output)
         else:
             started = step.started_at or step.dispatched_at
             done = {"output": output, "message": told["message"], "error": None, "progress": 100, "started_at": started, **over(effects)}
-            move_step(connection, step.id, StepState.SUCCEEDED, under=fence, **done)
-            effects.step_changed(run.id, step.id, StepState.SUCCEEDED.value)
-            advance(connection, effects, run)
+            moved = move_step(connection, step.id, StepState.SUCCEEDED, under=fence, **done)
+            if moved:
+                effects.step_changed(run.id, step.id, StepState.SUCCEEDED.value)
+                advance(connection, effects, run, StepState.SUCCEEDED)
+        if not moved:
+            return Verdict.STALE, step.id, fence  # another instance was a moment faster
         if kept:
             refer(connection, f"run:{run.id}", kept, effects.now)
         return Verdict.APPLIED, step.id, fence
@@ -76,10 +81,20 @@ async def take_result(ctx: Context, socket: Connection, result: frames.Result) -
     return verdict
 
 
+_STEP = Prepared(sa.select(*STEP_COLUMNS).where(steps.c.id == sa.bindparam("id")))
+
+
+def _find_step_and_run(connection: sa.Connection, hash: str, frame: Any) -> tuple[Any, Any] | None:
+    if frame.step_id is not None:
+        return find_step_and_run(connection, frame.step_id)
+    step = _find_step(connection, hash, frame)
+    return None if step is None else (step, get_run(connection, step.run_id))
+
+
 def _find_step(connection: sa.Connection, hash: str, frame: Any) -> Any:
     """The step that a frame is about. Without a step id: the oldest in flight on the module, of that run or workflow when named."""
     if frame.step_id is not None:
-        return connection.execute(sa.select(steps).where(steps.c.id == frame.step_id)).one_or_none()
+        return _STEP.first(connection, {"id": frame.step_id})
     oldest = sa.select(steps).join(runs, runs.c.id == steps.c.run_id).where(steps.c.module_hash == hash, steps.c.state.in_(OUT))
     workflow = getattr(frame, "workflow_id", None)
     if frame.run_id is not None:
@@ -114,7 +129,7 @@ async def _keep_evidence(ctx: Context, socket: Connection, result: frames.Result
     await ctx.documents.insert(
         EVIDENCE,
         {
-            "id": uuid.uuid4().hex,
+            "id": new_id(),
             "at": now,
             "module_hash": socket.hash,
             "run_id": result.run_id or "",
@@ -216,6 +231,14 @@ async def take_cancelled(ctx: Context, socket: Connection, frame: frames.Cancell
     if step_id is not None:
         socket.flights.pop(step_id, None)
     return verdict
+
+
+async def take_refused(ctx: Context, socket: Connection, frame: frames.Refused) -> Verdict:
+    """The module did not take a step; the next process of it will."""
+    if frame.step_id is None or frame.fence is None:
+        return Verdict.UNKNOWN
+    moved = await presence.refused(ctx, socket, frame.step_id, frame.fence)
+    return Verdict.APPLIED if moved else Verdict.STALE
 
 
 async def settled(ctx: Context, socket: Connection, result: frames.Result) -> Verdict:

@@ -28,7 +28,7 @@ class Start(msgspec.Struct, kw_only=True):
 
     definition: Definition
     run_id: str
-    kind: Literal["fired", "manual", "retry"]
+    kind: Literal["fired", "manual", "retry", "backfill"]
     execution_time: datetime
     requested_by: str
     args: Mapping[str, Any] = {}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from server.dispatch.tables import runs, steps
+from server.engines.prepared import Prepared, insert_into
 
 
 class RunState(StrEnum):
@@ -65,8 +68,13 @@ STEP_MOVES: dict[StepState, frozenset[StepState]] = {
 }
 
 
-def _sources(moves: dict[Any, frozenset[Any]], to: StrEnum) -> list[str]:
-    return [state.value for state, targets in moves.items() if to in targets]
+def literal_states(states: Iterable[StrEnum]) -> list[sa.ColumnElement[str]]:
+    """States as literals, for statements that are compiled once."""
+    return [sa.literal_column(f"'{state.value}'", sa.String) for state in states]
+
+
+def _sources(moves: dict[Any, frozenset[Any]], to: StrEnum) -> list[sa.ColumnElement[str]]:
+    return literal_states(state for state, targets in moves.items() if to in targets)
 
 
 RUN_SOURCES = {state: _sources(RUN_MOVES, state) for state in RunState}
@@ -75,16 +83,30 @@ STEP_SOURCES = {state: _sources(STEP_MOVES, state) for state in StepState}
 
 def move_run(connection: sa.Connection, run_id: str, to: RunState, **values: Any) -> bool:
     """Take a run to a state, from any state that leads there; False when it is in none of those."""
-    update = runs.update().where(runs.c.id == run_id, runs.c.state.in_(RUN_SOURCES[to]))
-    return connection.execute(update.values(state=to.value, **values)).rowcount == 1
+    return _run_move(to, tuple(sorted(values))).run(connection, {"of": run_id, **values}) == 1
 
 
 def move_step(connection: sa.Connection, step_id: str, to: StepState, *, under: int | None = None, **values: Any) -> bool:
     """Take a step to a state, from any state that leads there and, when given, only while its fence is `under`; False otherwise."""
-    update = steps.update().where(steps.c.id == step_id, steps.c.state.in_(STEP_SOURCES[to]))
-    if under is not None:
-        update = update.where(steps.c.fence == under)
-    return connection.execute(update.values(state=to.value, **values)).rowcount == 1
+    return _step_move(to, under is not None, tuple(sorted(values))).run(connection, {"of": step_id, "under": under, **values}) == 1
+
+
+@lru_cache(maxsize=256)
+def _run_move(to: RunState, columns: tuple[str, ...]) -> Prepared:
+    update = runs.update().where(runs.c.id == sa.bindparam("of"), runs.c.state.in_(RUN_SOURCES[to]))
+    return Prepared(update.values(state=sa.literal_column(f"'{to.value}'"), **{name: sa.bindparam(name) for name in columns}))
+
+
+@lru_cache(maxsize=256)
+def _step_move(to: StepState, fenced: bool, columns: tuple[str, ...]) -> Prepared:
+    update = steps.update().where(steps.c.id == sa.bindparam("of"), steps.c.state.in_(STEP_SOURCES[to]))
+    if fenced:
+        update = update.where(steps.c.fence == sa.bindparam("under"))
+    return Prepared(update.values(state=sa.literal_column(f"'{to.value}'"), **{name: sa.bindparam(name) for name in columns}))
+
+
+_INSERT_RUN = insert_into(runs)
+_INSERT_STEP = insert_into(steps)
 
 
 def insert_run(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
@@ -92,7 +114,7 @@ def insert_run(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         if row["state"] not in (RunState.QUEUED.value, RunState.DISPATCHED.value, RunState.FAILED.value):
             raise ValueError(f"a run cannot begin {row['state']}")
-    connection.execute(runs.insert(), rows)
+    _INSERT_RUN.many(connection, rows)
 
 
 def insert_steps(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
@@ -100,7 +122,7 @@ def insert_steps(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         if row["state"] not in (StepState.QUEUED.value, StepState.DISPATCHED.value, StepState.SUCCEEDED.value, StepState.SKIPPED.value):
             raise ValueError(f"a step cannot begin {row['state']}")
-    connection.execute(steps.insert(), rows)
+    _INSERT_STEP.many(connection, rows)
 
 
 def extend(connection: sa.Connection, step_id: str, *, waits_for: Waits, wake_at: datetime | None, **values: Any) -> bool:

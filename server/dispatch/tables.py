@@ -50,7 +50,7 @@ runs = sa.Table(
     sa.Column("id", identifier(), primary_key=True),
     sa.Column("workflow_id", sa.BigInteger, nullable=False),
     sa.Column("workflow_name", short_text(), nullable=False),
-    sa.Column("kind", identifier(12), nullable=False),  # fired, manual, retry
+    sa.Column("kind", identifier(12), nullable=False),  # fired, manual, retry, backfill
     sa.Column("state", identifier(12), nullable=False),
     sa.Column("overlap", identifier(20), nullable=False),
     # False while an earlier run of the workflow holds it back.

@@ -12,9 +12,11 @@ from server.dispatch.committing import commit
 from server.dispatch.effects import Effects
 from server.dispatch.progressing import advance, fail_attempt, get_run, over, send_or_wait
 from server.dispatch.states import STEP_OUT, StepState, Waits, extend, move_step
-from server.dispatch.tables import modules, steps
+from server.dispatch.tables import modules, runs, steps
 
 AT_ONCE = 200
+# What may have been said while nobody could listen is heard within this time.
+LATE_RESULT = timedelta(seconds=15)
 
 
 async def wake_due(ctx: Context) -> int:
@@ -25,6 +27,23 @@ async def wake_due(ctx: Context) -> int:
     for step_id in ids:
         await commit(ctx, lambda connection, effects, step_id=step_id: wake(connection, effects, step_id))  # type: ignore[misc]
     return len(ids)
+
+
+async def give_time(ctx: Context) -> None:
+    """Nobody looked for a while: what ran out meanwhile gets time to be heard of, as if it had begun to wait just now.
+
+    Called at the start, and when the database is back; modules could not connect and results not be stored in between.
+    """
+    now = ctx.clock.now()
+    waiting = (Waits.MODULE.value, Waits.RECONNECT.value, Waits.RESULT.value)
+
+    def transaction(connection: sa.Connection) -> None:
+        overdue = sa.select(steps.c.id, steps.c.waits_for, runs.c.offline_grace_s).join(runs, runs.c.id == steps.c.run_id)
+        for row in connection.execute(overdue.where(steps.c.wake_at <= now, steps.c.waits_for.in_(waiting))).all():
+            time = LATE_RESULT if row.waits_for == Waits.RESULT.value else timedelta(seconds=row.offline_grace_s)
+            extend(connection, row.id, waits_for=Waits(row.waits_for), wake_at=now + time)
+
+    await ctx.sql.write(transaction)
 
 
 def wake(connection: sa.Connection, effects: Effects, step_id: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -20,6 +19,7 @@ from server.dispatch.solver import Problem, Solution, fields_of
 from server.dispatch.tables import workflows
 from server.dispatch.workflow_schemas import EdgeView, NearestView, ProblemView, WorkflowBody, WorkflowView
 from server.errors import Fields, Invalid
+from server.ids import new_id
 from server.messages import Locale, text
 from server.people.setup import root_id
 from server.platform import audit
@@ -90,7 +90,7 @@ def access_workflow(connection: sa.Connection, actor: Actor, ref: str, scope: st
 
 async def create(ctx: Context, actor: Actor, body: WorkflowBody) -> WorkflowView:
     """A new workflow and its schedule. Raises Invalid with every wrong field, requirements included."""
-    now, uid = ctx.clock.now(), uuid.uuid4().hex
+    now, uid = ctx.clock.now(), new_id()
 
     def transaction(connection: sa.Connection) -> tuple[int, int]:
         checked = check_body(connection, body, ctx.settings.timezone)

@@ -2,6 +2,7 @@
 
 MESSAGES: dict[str, tuple[str, str]] = {
     "error.module_not_found": ("没有这个模块。", "There is no such module."),
+    "error.unknown_hash": ("没有 hash 为此的模块，不能连接。", "No module has this hash; it may not connect."),
     "error.module_offline": ("模块不在线。", "The module is offline."),
     "error.module_in_use": ("模块正被工作流使用：{workflows}。", "Workflows use the module: {workflows}."),
     "error.registration_refused": (
@@ -27,7 +28,8 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "调度器已重新加载，移除 {removed} 个，现有 {current} 个。",
         "The scheduler was reloaded: {removed} removed, {current} now.",
     ),
-    "calendar.both": ("日期同时在 exclude 和 include 中：{dates}。", "Dates are both excluded and included: {dates}."),
+    "backfill.range": ("应晚于 from。", "Must be after `from`."),
+    "calendar.both_lists": ("日期同时在 exclude 和 include 中：{dates}。", "Dates are both excluded and included: {dates}."),
     "state.queued": ("排队中", "queued"),
     "state.dispatched": ("已下发", "dispatched"),
     "state.running": ("运行中", "running"),

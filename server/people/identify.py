@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from server.actor import NOBODY, Actor, ActorKind, Grant
 from server.context import Context
+from server.engines.prepared import Prepared
 from server.errors import NotSignedIn
 from server.messages import Locale
 from server.people import tokens
@@ -37,7 +40,7 @@ _granted = (
     .join(organizations, organizations.c.id == role_grants.c.organization_id)
     .subquery()
 )
-_by_session = (
+_by_session = Prepared(
     sa.select(
         sessions.c.ended_at,
         sessions.c.expires_at,
@@ -50,24 +53,24 @@ _by_session = (
     .select_from(sessions.join(users, users.c.id == sessions.c.user_id).outerjoin(_granted, _granted.c.user_id == users.c.id))
     .where(sessions.c.id == sa.bindparam("session"), users.c.id == sa.bindparam("user"))
 )
-_by_key = (
-    sa.select(
-        api_keys.c.id,
-        api_keys.c.user_id,
-        api_keys.c.secret_hash,
-        api_keys.c.scopes.label("key_scopes"),
-        api_keys.c.expires_at,
-        api_keys.c.revoked_at,
-        api_keys.c.last_used_at,
-        users.c.state,
-        users.c.username,
-        _granted.c.scopes,
-        _granted.c.organization_id,
-        _granted.c.parent_id,
-    )
-    .select_from(api_keys.join(users, users.c.id == api_keys.c.user_id).outerjoin(_granted, _granted.c.user_id == users.c.id))
-    .where(api_keys.c.prefix == sa.bindparam("prefix"))
-)
+_keys = sa.select(
+    api_keys.c.id,
+    api_keys.c.user_id,
+    api_keys.c.secret_hash,
+    api_keys.c.scopes.label("key_scopes"),
+    api_keys.c.expires_at,
+    api_keys.c.revoked_at,
+    api_keys.c.last_used_at,
+    users.c.state,
+    users.c.username,
+    _granted.c.scopes,
+    _granted.c.organization_id,
+    _granted.c.parent_id,
+).select_from(api_keys.join(users, users.c.id == api_keys.c.user_id).outerjoin(_granted, _granted.c.user_id == users.c.id))
+_by_key = Prepared(_keys.where(api_keys.c.prefix == sa.bindparam("prefix")))
+_by_key_id = Prepared(_keys.where(api_keys.c.id == sa.bindparam("id")))
+# A key's first half, by which it is found.
+_PREFIX = re.compile(r"[0-9a-f]{12}")
 
 
 async def identify(ctx: Context, bearer: str, *, address: str, request_id: str = "", locale: Locale = "zh") -> Actor:
@@ -82,11 +85,7 @@ async def identify(ctx: Context, bearer: str, *, address: str, request_id: str =
         )
     now = ctx.clock.now()
     claims = tokens.read(ctx.secrets.secret_key, "access", bearer, now=now)
-    found = await ctx.sql.read_small(
-        lambda connection: connection.execute(_by_session, {"session": claims.session_id, "user": claims.user_id}).all()
-    )
-    if not found or found[0].ended_at is not None or found[0].expires_at <= now or found[0].state != "active":
-        raise SessionOver()
+    found = await _session(ctx, claims.session_id, claims.user_id, now)
     return Actor(
         kind=ActorKind.PERSON,
         name=found[0].username,
@@ -97,6 +96,26 @@ async def identify(ctx: Context, bearer: str, *, address: str, request_id: str =
         request_id=request_id,
         locale=locale,
     )
+
+
+async def identify_again(ctx: Context, actor: Actor) -> Actor:
+    """The same caller with what it may do by now. Raises NotSignedIn when its session or key no longer holds."""
+    now = ctx.clock.now()
+    if actor.session_id is not None and actor.user_id is not None:
+        found = await _session(ctx, actor.session_id, actor.user_id, now)
+        return msgspec.structs.replace(actor, grants=_grants(found, None))
+    if actor.key_id is not None:
+        held = await ctx.sql.read_small(lambda connection: _by_key_id.all(connection, {"id": actor.key_id}))
+        _check_key(held, now)
+        return msgspec.structs.replace(actor, grants=_grants(held, frozenset(held[0].key_scopes)))
+    return actor
+
+
+async def _session(ctx: Context, session_id: str, user_id: int, now: datetime) -> list[Any]:
+    found = await ctx.sql.read_small(lambda connection: _by_session.all(connection, {"session": session_id, "user": user_id}))
+    if not found or found[0].ended_at is not None or found[0].expires_at <= now or found[0].state != "active":
+        raise SessionOver()
+    return found
 
 
 def _grants(rows: Iterable[Any], limit: frozenset[str] | None) -> tuple[Grant, ...]:
@@ -118,12 +137,13 @@ def key_hash(secret: str) -> str:
 async def _by_api_key(ctx: Context, bearer: str, address: str, request_id: str, locale: Locale) -> Actor:
     prefix, _, secret = bearer.removeprefix(KEY_PREFIX).partition("_")
     now = ctx.clock.now()
-    found = await ctx.sql.read_small(lambda connection: connection.execute(_by_key, {"prefix": prefix}).all())
+    if not _PREFIX.fullmatch(prefix):
+        raise KeyInvalid()
+    found = await ctx.sql.read_small(lambda connection: _by_key.all(connection, {"prefix": prefix}))
     if not found or not hmac.compare_digest(found[0].secret_hash, key_hash(secret)):
         raise KeyInvalid()
+    _check_key(found, now)
     key = found[0]
-    if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now) or key.state != "active":
-        raise KeyInvalid()
     if key.last_used_at is None or now - key.last_used_at > USE_NOTED_EVERY:
         await ctx.sql.write(
             lambda connection: connection.execute(api_keys.update().where(api_keys.c.id == key.id).values(last_used_at=now))
@@ -132,8 +152,17 @@ async def _by_api_key(ctx: Context, bearer: str, address: str, request_id: str, 
         kind=ActorKind.API_KEY,
         name=key.username,
         user_id=key.user_id,
+        key_id=key.id,
         grants=_grants(found, frozenset(key.key_scopes)),
         address=address,
         request_id=request_id,
         locale=locale,
     )
+
+
+def _check_key(found: list[Any], now: datetime) -> None:
+    if not found:
+        raise KeyInvalid()
+    key = found[0]
+    if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now) or key.state != "active":
+        raise KeyInvalid()

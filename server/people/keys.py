@@ -12,6 +12,7 @@ from server.context import Context
 from server.errors import Forbidden, Invalid, NotFound
 from server.people.identify import KEY_PREFIX, key_hash
 from server.people.schemas import ApiKey, ApiKeyRequest, NewApiKey
+from server.people.sessions import SessionEnded
 from server.people.tables import api_keys
 from server.platform import audit
 from server.scopes import ALL
@@ -76,7 +77,7 @@ async def create_key(ctx: Context, actor: Actor, request: ApiKeyRequest) -> NewA
 
 
 async def revoke_key(ctx: Context, actor: Actor, key_id: int) -> None:
-    """The key no longer holds. Raises ApiKeyNotFound for one that is not the caller's."""
+    """The key no longer holds, and its sockets close. Raises ApiKeyNotFound for one that is not the caller's."""
     user_id, now = _owner(actor), ctx.clock.now()
 
     def transaction(connection: sa.Connection) -> int:
@@ -88,6 +89,7 @@ async def revoke_key(ctx: Context, actor: Actor, key_id: int) -> None:
 
     if not await ctx.sql.write(transaction):
         raise ApiKeyNotFound()
+    await ctx.events.publish(SessionEnded("", key_id))
 
 
 def _shown(row: Any) -> dict[str, Any]:

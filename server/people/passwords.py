@@ -7,6 +7,8 @@ import asyncio
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+AT_ONCE = 2
+
 
 class Passwords:
     """Hashes and checks; RFC 9106's low-memory profile (the library's default), about 50 ms a check.
@@ -17,6 +19,8 @@ class Passwords:
     def __init__(self) -> None:
         self._hasher = PasswordHasher()
         self._nobody: str | None = None
+        # Few sign-ins are checked at a time: each takes 64 MiB, and the threads are there for others, too.
+        self.turn = asyncio.Semaphore(AT_ONCE)
 
     async def hash(self, password: str) -> str:
         return await asyncio.to_thread(self._hasher.hash, password)

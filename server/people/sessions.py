@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -11,6 +11,7 @@ from server.actor import Actor
 from server.context import Context
 from server.errors import NotSignedIn
 from server.events import Event
+from server.ids import new_id
 from server.people import login_delay, tokens
 from server.people.passwords import Passwords
 from server.people.schemas import LoginRequest, Me, TokenPair
@@ -32,7 +33,10 @@ class RefreshReused(NotSignedIn):
 
 
 class SessionEnded(Event, frozen=True):
+    """A session ended, or an API key was revoked: what was opened with it closes."""
+
     session_id: str
+    key_id: int | None = None
 
 
 async def log_in(ctx: Context, actor: Actor, request: LoginRequest, *, agent: str) -> TokenPair:
@@ -44,21 +48,33 @@ async def log_in(ctx: Context, actor: Actor, request: LoginRequest, *, agent: st
     await login_delay.check(ctx, key, actor.address)
     by_name = sa.select(users).where(sa.or_(users.c.username_key == key, users.c.email_key == key))
     found = await ctx.sql.read_small(lambda connection: connection.execute(by_name).first())
-    right = await ctx.services.get(Passwords).check(found.password_hash if found else None, request.password)
-    if not found or not right or found.state != "active":
-        await login_delay.failed(ctx, key, actor.address)
-        await ctx.sql.write(
-            lambda connection: audit.note(connection, ctx.clock.now(), actor, "login.refused", f"user:{found.id if found else '?'}")
-        )
-        raise CredentialsWrong()
+    passwords = ctx.services.get(Passwords)
+    async with passwords.turn:
+        # Again: of many tries that come at once, those after the last free one must find the delay that it caused.
+        await login_delay.check(ctx, key, actor.address)
+        right = await passwords.check(found.password_hash if found else None, request.password)
+        if not found or not right or found.state != "active":
+            await login_delay.failed(ctx, key, actor.address)
+            await ctx.sql.write(
+                lambda connection: audit.note(connection, ctx.clock.now(), actor, "login.refused", f"user:{found.id if found else '?'}")
+            )
+            raise CredentialsWrong()
     await login_delay.succeeded(ctx, key, actor.address)
+    if passwords.needs_rehash(found.password_hash):
+        await _rehash(ctx, found, await passwords.hash(request.password))
     return await open_session(ctx, actor, found.id, method="password", agent=agent)
+
+
+async def _rehash(ctx: Context, user: Any, hashed: str) -> None:
+    """Keep the password under today's cost, unless it was changed meanwhile."""
+    same = users.update().where(users.c.id == user.id, users.c.password_hash == user.password_hash)
+    await ctx.sql.write(lambda connection: connection.execute(same.values(password_hash=hashed)))
 
 
 async def open_session(ctx: Context, actor: Actor, user_id: int, *, method: str, agent: str) -> TokenPair:
     """A new session of a user whose identity has been proved by `method`."""
     now = ctx.clock.now()
-    session_id = uuid.uuid4().hex
+    session_id = new_id()
 
     def transaction(connection: sa.Connection) -> Me:
         connection.execute(

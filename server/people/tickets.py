@@ -9,6 +9,7 @@ import msgspec
 from server.actor import Actor
 from server.context import Context
 from server.errors import NotSignedIn
+from server.people.identify import identify_again
 from server.people.schemas import Ticket
 
 LIFE_S = 30
@@ -26,8 +27,8 @@ async def issue(ctx: Context, actor: Actor) -> Ticket:
 
 
 async def redeem(ctx: Context, ticket: str) -> Actor:
-    """Whom a ticket stands for; it no longer holds afterwards. Raises TicketInvalid."""
+    """Whom a ticket stands for; it no longer holds afterwards. Raises TicketInvalid, and NotSignedIn when its session has ended since."""
     kept = await ctx.bus.take(f"ticket:{ticket}") if ticket else None
     if kept is None:
         raise TicketInvalid()
-    return msgspec.json.decode(kept, type=Actor)
+    return await identify_again(ctx, msgspec.json.decode(kept, type=Actor))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,6 +11,7 @@ import msgspec
 import sqlalchemy as sa
 
 from server.events import Event
+from server.ids import new_id
 from server.platform.tables import tasks
 
 
@@ -75,7 +75,7 @@ def enqueue(
         held = sa.select(tasks.c.id).where(tasks.c.unique_key == unique_key)
         if connection.execute(held).first() is not None:
             return None
-    task_id = uuid.uuid4().hex
+    task_id = new_id()
     connection.execute(
         tasks.insert().values(
             id=task_id,

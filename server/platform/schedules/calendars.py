@@ -88,7 +88,7 @@ async def put_calendar(ctx: Context, actor: Actor, body: CalendarBody) -> Calend
     """Make or replace the calendar of that name; schedules that use it are planned anew from now on. Raises Invalid."""
     both = sorted(set(body.exclude) & set(body.include))
     if both:
-        raise Invalid.field("include", "calendar.both", dates=", ".join(day.isoformat() for day in both[:5]))
+        raise Invalid.field("include", "calendar.both_lists", dates=", ".join(day.isoformat() for day in both[:5]))
     calendar = Calendar(
         name=body.name,
         description=body.description,

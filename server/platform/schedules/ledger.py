@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -134,10 +133,6 @@ def write(connection: sa.Connection, entries: list[Entry], *, epoch: int, now: d
         )
     if rows:
         connection.execute(fires.insert(), rows)
-
-
-def new_id() -> str:
-    return uuid.uuid4().hex
 
 
 def sweep(connection: sa.Connection, before: datetime, limit: int = 5000) -> int:

@@ -21,6 +21,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
         f"bearer {SECRET} was refused",
         f"GET /module/register?name=a&key={SECRET}&b=1",
         f"GET /ws/events?ticket={SECRET}",
+        f"HTTPServerRequest(uri='/cas?next=/&code={SECRET}', version='HTTP/1.1')",
         f'{{"password": "{SECRET}", "username": "admin"}}',
         f'{{"password":"two words {SECRET}"}}',
         f'{{\\"new_password\\": \\"{SECRET}\\"}}',
@@ -55,6 +56,7 @@ def test_secrets_are_hidden_by_shape_and_by_name(line: str) -> None:
         "GET /workflow/1/runs?page=2 200 1.2ms",
         "http://127.0.0.1:10080/health/",
         "the key of the row is 7",
+        "exit code=3",
         "serving on http://127.0.0.1:10080, pid 7",
     ],
 )

@@ -1,0 +1,1 @@
+"""The peers' own code; it runs in .venv-peers and imports nothing of the project."""
