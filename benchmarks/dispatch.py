@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.dispatch_celery import Celery, measure
 from benchmarks.dispatch_idle import Idle, measure_idle
 from benchmarks.dispatch_runs import CONNECTIONS, Planned, Runs, measure_planned, measure_runs
-from benchmarks.processes import Broken, mariadb, redis
+from benchmarks.processes import ROOT, Broken, environment, mariadb, redis
 from benchmarks.report import Row, note, print_notes, print_table
 
 PARTS = ("celery", "sqlite", "mariadb", "planned", "idle")
@@ -73,21 +73,22 @@ def run(options: argparse.Namespace, folder: Path) -> list[Row]:
     if "celery" in parts:
         celery = measure(folder, tasks=runs // 3, alone=alone, quick=quick)
 
-    def measured(where: str, name: str, target: float, engines: dict[str, Any]) -> None:
+    def measured(where: str, name: str, target: float, engines: dict[str, Any], engines_planned: dict[str, Any]) -> None:
         note(f"our side, {where}")
         found = measure_runs(folder / name, runs=runs, rounds=rounds, alone=alone, **engines)
         rows.extend(rows_of_runs(where, found, celery, target))
         if "planned" in parts:
-            seen = measure_planned(folder / f"{name}-planned", schedules=planned, **engines)
+            seen = measure_planned(folder / f"{name}-planned", schedules=planned, **engines_planned)
             rows.extend(rows_of_planned(where, planned, seen, celery, target))
 
     if "sqlite" in parts:
-        measured("SQLite", "sqlite", 5, {})
+        measured("SQLite", "sqlite", 5, {}, {})
     if "mariadb" in parts:
-        with mariadb(folder / "maria") as database, redis(folder / "bus") as url:
-            engines = {**database, "redis_url": url}
-            migrate(folder / "maria-data", engines)
-            measured("MariaDB + Redis", "maria-data", 2, engines)
+        with mariadb(folder / "maria", ["runs", "planned"]) as databases, redis(folder / "bus") as first, redis(folder / "bus-planned") as second:
+            engines = [{**database, "redis_url": url} for database, url in zip(databases, (first, second), strict=True)]
+            for name, one in zip(("maria-data", "maria-data-planned"), engines, strict=True):
+                migrate(folder / name, one)
+            measured("MariaDB + Redis", "maria-data", 2, *engines)
     if "idle" in parts:
         rows.extend(rows_of_idle(idle, measure_idle(folder / "idle", modules=idle)))
     print_table(rows)
@@ -97,8 +98,6 @@ def run(options: argparse.Namespace, folder: Path) -> list[Row]:
 
 def migrate(data: Path, engines: dict[str, Any]) -> None:
     """Make the tables, as `manage.sh migrate` does. Raises Broken."""
-    from benchmarks.processes import ROOT, environment
-
     settings = {name.upper(): value for name, value in engines.items()}
     data.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "server.commands", "migrate"]

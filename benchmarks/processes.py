@@ -192,8 +192,8 @@ def redis(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def mariadb(folder: Path) -> Iterator[dict[str, Any]]:
-    """A private MariaDB with an empty database, as the settings that name it."""
+def mariadb(folder: Path, names: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+    """A private MariaDB with an empty database for each name, as the settings that name them."""
     path = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
     server, install = shutil.which("mariadbd", path=path), shutil.which("mariadb-install-db", path=path)
     if not server or not install:
@@ -209,6 +209,7 @@ def mariadb(folder: Path) -> Iterator[dict[str, Any]]:
         import pymysql
 
         connection = pymysql.connect(host="127.0.0.1", port=port, user="root", autocommit=True)
-        connection.cursor().execute("CREATE DATABASE zhihui CHARACTER SET utf8mb4")
+        for name in names:
+            connection.cursor().execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
         connection.close()
-        yield {"mysql_host": "127.0.0.1", "mysql_port": port, "mysql_user": "root", "mysql_db": "zhihui"}
+        yield [{"mysql_host": "127.0.0.1", "mysql_port": port, "mysql_user": "root", "mysql_db": name} for name in names]

@@ -16,7 +16,7 @@ from handlers.errors import MethodNotAllowed, fields_of
 from handlers.nesting import DEEPEST, is_too_deep
 from handlers.operation import Operation, operations_of
 from server.actor import NOBODY, Actor
-from server.errors import Invalid, Malformed, NotSignedIn, TooLarge
+from server.errors import EngineAway, Invalid, Malformed, NotSignedIn, TooLarge
 from server.logs import request_id as request_id_in_logs
 from server.messages import say, text
 from server.people.identify import identify
@@ -122,7 +122,7 @@ class ApiHandler(AnsweringHandler):
             self.actor = await identify(
                 self.ctx, bearer, address=self.request.remote_ip or "", request_id=self.request_id, locale=self.locale_wanted
             )
-        except NotSignedIn:
+        except (NotSignedIn, EngineAway):  # an open route answers a stranger too, and tells him that the database is away
             if declared.scope != ANYONE:
                 raise
         if declared.scope == ANYONE:
@@ -181,27 +181,38 @@ class ApiHandler(AnsweringHandler):
 
     async def answer_once(self, act: Callable[[], Awaitable[Any]], declared: Operation) -> None:
         """Do it once for one Idempotency-Key; the same key and body get the same answer again."""
-        key = kept_answers.Key(
-            caller=f"{self.actor.kind}:{self.actor.user_id}",
-            route=f"{self.request.method} {self.request.path}",
-            key=self.request.headers["Idempotency-Key"],
-            request=bytes(self._body),
-        )
+        key = self.idempotency_key()
         kept = await kept_answers.begin(self.ctx, key)
         if kept is not None:
             self.set_status(kept.status)
             self.set_header("Idempotent-Replayed", "true")
-            self.finish(kept.body)
+            self.finish(self.from_kept(kept.body))
             return
         try:
             result = await act()
         except BaseException:
             await kept_answers.forget(self.ctx, key)  # nothing was done: the same key may try again
             raise
-        body = ENCODE(Envelope(code="2000", message=say("ok", self.locale_wanted), result=result))
-        await kept_answers.keep(self.ctx, key, declared.status, body.decode())
+        envelope = Envelope(code="2000", message=say("ok", self.locale_wanted), result=result)
+        await kept_answers.keep(self.ctx, key, declared.status, ENCODE(self.to_keep(envelope)).decode())
         self.set_status(declared.status)
-        self.finish(body)
+        self.finish(ENCODE(envelope))
+
+    def idempotency_key(self) -> kept_answers.Key:
+        return kept_answers.Key(
+            caller=f"{self.actor.kind}:{self.actor.user_id}",
+            route=f"{self.request.method} {self.request.path}",
+            key=self.request.headers["Idempotency-Key"],
+            request=bytes(self._body),
+        )
+
+    def to_keep(self, envelope: Envelope) -> Envelope:
+        """What of an answer is stored; a verb that answers with a secret leaves it out."""
+        return envelope
+
+    def from_kept(self, body: str) -> str | bytes:
+        """The answer again."""
+        return body
 
     def on_finish(self) -> None:
         self._uncount()

@@ -124,15 +124,18 @@ class ScheduleLoop:
         self._changed.clear()
         await self._load(until)
         while not lost.is_set():
-            now = ctx.clock.now()
-            due = await self._due(now)
-            if due:
-                await self._firing.fire(due, self._schedules, now=now)
+            await self._fire_due()
             if self._changed:
                 await self._take_changes(until)
                 continue
             await self._sleep()
         raise LeaseLost("the lease could not be renewed")
+
+    async def _fire_due(self) -> None:
+        now = self._ctx.clock.now()
+        due = await self._due(now)
+        if due:
+            await self._firing.fire(due, self._schedules, now=now)
 
     async def _due(self, now: datetime) -> list[Due]:
         next_at = self._agenda.next_at()
@@ -154,6 +157,7 @@ class ScheduleLoop:
     async def _load(self, until: datetime) -> int:
         """Put every row into the agenda whose version it does not have; how many rows were removed."""
         found = await self._ctx.sql.read(rows.read_all)
+        await self._fire_due()
         await asyncio.to_thread(self._put_all, found, until)
         kept = {schedule.id for schedule in found}
         gone = [schedule_id for schedule_id in self._schedules if schedule_id not in kept]
@@ -175,15 +179,19 @@ class ScheduleLoop:
         self._schedules.pop(schedule_id, None)
 
     async def _take_changes(self, until: datetime) -> None:
-        """Bring in what was edited; what an old version still owed was handed out just before."""
+        """Bring in what was edited. What an old version still owes is handed out between reading the new one and putting it in: by then
+        the time of the edit has passed, so that nothing falls between the two."""
         changed, self._changed = self._changed, set()
         self._firing.paused = (await self._ctx.sql.read(read_pause)).paused
         if None in changed or len(changed) > 50:
             await self._load(until)
             return
+        edited: dict[int, Schedule | None] = {}
         for schedule_id in changed:
             assert schedule_id is not None
-            schedule = await self._ctx.sql.read(lambda connection, number=schedule_id: rows.find(connection, number))  # type: ignore[misc]
+            edited[schedule_id] = await self._ctx.sql.read(lambda connection, number=schedule_id: rows.find(connection, number))  # type: ignore[misc]
+        await self._fire_due()
+        for schedule_id, schedule in edited.items():
             if schedule is None:
                 self._remove(schedule_id)
             else:

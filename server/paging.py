@@ -20,7 +20,8 @@ class PageQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     page: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
     page_size: Annotated[int, msgspec.Meta(ge=1, le=LARGEST_PAGE)] = 20
     sort: str = ""
-    q: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    # SQLite takes a pattern to end at a NUL: the search would find everything.
+    q: Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00]*$")] = ""
 
 
 class Page(msgspec.Struct, Generic[T]):
@@ -50,5 +51,7 @@ def page_of(
         raise Invalid.field("sort", "field.sort", choices=", ".join(sortable))
     total = connection.execute(sa.select(sa.func.count()).select_from(wanted.order_by(None).subquery())).scalar_one()
     ordered = wanted.order_by(column.desc() if name.startswith("-") else column.asc())
+    if (last := sortable[order.removeprefix("-")]) is not column:
+        ordered = ordered.order_by(last)  # rows that are alike must not change places between two pages
     rows = connection.execute(ordered.limit(query.page_size).offset((query.page - 1) * query.page_size))
     return Page(items=[read(row) for row in rows], total=total, page=query.page, page_size=query.page_size)

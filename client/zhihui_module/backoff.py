@@ -11,11 +11,11 @@ Draw = Callable[[float, float], float]
 class Backoff:
     """Delays in seconds, each drawn evenly from 0 to min(cap, first × 2^n).
 
-    Full jitter after Marc Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015. With the default cap of 5 s a
+    Full jitter after Marc Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015. With the default cap of 4 s a
     module is back within 5 s of the moment that the server can take it, and a thousand modules do not come at once.
     """
 
-    def __init__(self, first_s: float = 0.1, cap_s: float = 5.0, draw: Draw = random.uniform) -> None:
+    def __init__(self, first_s: float = 0.1, cap_s: float = 4.0, draw: Draw = random.uniform) -> None:
         self._first_s = first_s
         self._cap_s = cap_s
         self._draw = draw

@@ -18,8 +18,10 @@ from server.actor import NOBODY, Actor
 from server.context import Context
 from server.dispatch.events import ModuleChanged, RunChanged, StepChanged, StepLogged
 from server.dispatch.live_topics import may_follow_run
+from server.errors import EngineAway, NotSignedIn
 from server.events import Event, Resync
 from server.people import tickets
+from server.people.identify import identify_again
 from server.people.sessions import SessionEnded
 from server.platform.tasks import TaskChanged
 
@@ -146,7 +148,7 @@ class EventsHandler(SocketHandler):
     def on_message(self, message: str | bytes) -> None:
         try:
             asked = _decode(message)
-        except (msgspec.MsgspecError, UnicodeError) as error:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             self.tell("", "error", {"message": str(error)})
             return
         task = asyncio.get_running_loop().create_task(self._take(asked))
@@ -154,10 +156,21 @@ class EventsHandler(SocketHandler):
         task.add_done_callback(self._asking.discard)
 
     async def _take(self, asked: Asked) -> None:
+        try:
+            # What the caller may do may have changed since the socket was opened.
+            self.actor = await identify_again(self.ctx, self.actor)
+            await self._follow(asked)
+        except NotSignedIn:
+            self.close(*SESSION_ENDED)
+        except EngineAway as away:
+            self.tell("", "error", {"message": str(away)})
+
+    async def _follow(self, asked: Asked) -> None:
         for topic in asked.unsubscribe:
             self.browsers.unfollow(self, topic)
         for topic in asked.subscribe:
-            if len(self.topics) < MOST_TOPICS and await self._may_follow(topic):
+            room = topic in self.topics or len(self.topics) < MOST_TOPICS
+            if room and await self._may_follow(topic):
                 self.browsers.follow(self, topic)
                 self.tell(topic, "subscribed", None)
             else:

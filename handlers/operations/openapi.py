@@ -21,7 +21,7 @@ _NAMED = re.compile(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)")
 
 def template(pattern: str) -> str:
     """The path of a route with its parameters in braces: `/run/(?P<run_id>…)` is `/run/{run_id}`."""
-    return _NAMED.sub(r"{\1}", pattern).removesuffix("$").removesuffix("?")
+    return _NAMED.sub(r"{\1}", pattern).replace("\\.", ".").removesuffix("$").removesuffix("?")
 
 
 def document(routes: Iterable[tuple[str, type[Any]]]) -> dict[str, Any]:

@@ -64,6 +64,7 @@ class AssetHandler(ApiHandler):
 
 
 routes = [
+    (r"/", ReferenceHandler),  # the way in, as long as there is no browser UI
     (r"/api/?", ReferenceHandler),
     (r"/api/reference/(?P<name>[a-z0-9.-]+)", AssetHandler),
 ]

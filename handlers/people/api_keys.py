@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from handlers.answering import ENCODE, Envelope
 from handlers.base import ApiHandler
 from handlers.operation import operation
 from server.people import keys
@@ -16,7 +19,16 @@ class ApiKeysHandler(ApiHandler):
 
     @operation(SIGNED_IN, "Make an API key; the key itself is shown this once.", idempotent=True)
     async def post(self, body: ApiKeyRequest) -> NewApiKey:
-        return await keys.create_key(self.ctx, self.actor, body)
+        seed = self.idempotency_key().seed if "Idempotency-Key" in self.request.headers else None
+        return await keys.create_key(self.ctx, self.actor, body, seed=seed)
+
+    def to_keep(self, envelope: Envelope) -> Envelope:
+        return msgspec.structs.replace(envelope, result=msgspec.structs.replace(envelope.result, key=""))
+
+    def from_kept(self, body: str) -> bytes:
+        envelope = msgspec.json.decode(body, type=Envelope)
+        envelope.result["key"] = keys.derived_key(self.ctx, envelope.result["prefix"], self.idempotency_key().seed)
+        return ENCODE(envelope)
 
 
 class ApiKeyHandler(ApiHandler):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -48,15 +48,20 @@ class Complaint(msgspec.Struct, tag="error"):
 # Frames from a module. Unknown fields are ignored: modules of other versions say more.
 
 
+# What could be an id or a number of ours; anything longer is a frame that cannot be read.
+Id = Annotated[str, msgspec.Meta(max_length=64)]
+Number = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
+
+
 class _FromStep(msgspec.Struct, kw_only=True):
-    run_id: str | None = None
-    step_id: str | None = None
-    fence: int | None = None
+    run_id: Id | None = None
+    step_id: Id | None = None
+    fence: Number | None = None
 
 
 class Result(_FromStep, tag="result", kw_only=True):
     status: Literal["success", "failure"]
-    workflow_id: str | int | None = None
+    workflow_id: Id | Number | None = None
     workflow_name: str | None = None
     module_name: str | None = None
     error: Any = None

@@ -28,7 +28,7 @@ from server.dispatch.states import (
     move_run,
     move_step,
 )
-from server.dispatch.tables import runs, step_attempts, steps
+from server.dispatch.tables import runs, step_attempts, steps, workflows
 from server.dispatch.workflow_schemas import Overlap
 from server.engines.prepared import Prepared
 from server.platform.tasks import Queue, enqueue
@@ -59,11 +59,13 @@ STEP_COLUMNS = [
     )
 ]
 _Run = namedtuple("_Run", [column.name for column in RUN_COLUMNS])  # type: ignore[misc]
-_RUN = Prepared(sa.select(*RUN_COLUMNS).where(runs.c.id == sa.bindparam("id")))
+# Locked, where the database locks rows: of two steps that end at the same time, the later one sees that the other has ended.
+_RUN = Prepared(sa.select(*RUN_COLUMNS).where(runs.c.id == sa.bindparam("id")).with_for_update())
 _STEP_AND_RUN = Prepared(
     sa.select(*STEP_COLUMNS, *(column.label(f"run_{column.name}_") for column in RUN_COLUMNS))
     .join(runs, runs.c.id == steps.c.run_id)
     .where(steps.c.id == sa.bindparam("id"))
+    .with_for_update()
 )
 _STEPS = Prepared(sa.select(steps).where(steps.c.run_id == sa.bindparam("run_id")).order_by(steps.c.position))
 
@@ -274,6 +276,9 @@ def close_run(connection: sa.Connection, effects: Effects, run: Any, to: RunStat
 
 def promote(connection: sa.Connection, effects: Effects, workflow_id: int) -> None:
     """Give the oldest waiting run of a workflow its turn, unless another one has it."""
+    if connection.dialect.name != "sqlite":
+        # A run that begins just now counts this one as going, and waits: unless its row is seen here, it waits for ever.
+        connection.execute(sa.select(workflows.c.id).where(workflows.c.id == workflow_id).with_for_update()).all()
     active = [state.value for state in RUN_ACTIVE]
     mine = (runs.c.workflow_id == workflow_id, runs.c.state.in_(active))
     if connection.execute(sa.select(runs.c.id).where(*mine, runs.c.turn.is_(True)).limit(1)).first() is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -28,6 +29,7 @@ from server.ids import new_id
 log = logging.getLogger(__name__)
 
 EVIDENCE = "stale_results"
+NUMBER = re.compile(r"[0-9]{1,18}")
 OUT = [state.value for state in STEP_OUT]
 
 
@@ -100,7 +102,7 @@ def _find_step(connection: sa.Connection, hash: str, frame: Any) -> Any:
     if frame.run_id is not None:
         oldest = oldest.where(steps.c.run_id == frame.run_id)
     elif workflow is not None:
-        if not str(workflow).isdigit():
+        if not NUMBER.fullmatch(str(workflow)):
             return None
         oldest = oldest.where(runs.c.workflow_id == int(workflow))
     return connection.execute(oldest.order_by(steps.c.dispatched_at, steps.c.id).limit(1)).one_or_none()
@@ -126,18 +128,19 @@ def _told(result: frames.Result) -> dict[str, str | None]:
 async def _keep_evidence(ctx: Context, socket: Connection, result: frames.Result, verdict: Verdict) -> None:
     now = ctx.clock.now()
     log.warning("a result for step %s on module %s is %s; kept as evidence", result.step_id, socket.hash[:8], verdict.value)
-    await ctx.documents.insert(
-        EVIDENCE,
-        {
-            "id": new_id(),
-            "at": now,
-            "module_hash": socket.hash,
-            "run_id": result.run_id or "",
-            "step_id": result.step_id or "",
-            "verdict": verdict.value,
-            "frame": msgspec.to_builtins(result),
-        },
-    )
+    document = {
+        "id": new_id(),
+        "at": now,
+        "module_hash": socket.hash,
+        "run_id": result.run_id or "",
+        "step_id": result.step_id or "",
+        "verdict": verdict.value,
+        "frame": msgspec.to_builtins(result),
+    }
+    try:
+        await ctx.documents.insert(EVIDENCE, document)
+    except ValueError:  # something that no store can hold, such as a huge number: as text it can
+        await ctx.documents.insert(EVIDENCE, {**document, "frame": msgspec.json.encode(result).decode()})
 
 
 async def take_ack(ctx: Context, socket: Connection, frame: frames.Ack) -> Verdict:

@@ -48,11 +48,14 @@ async def give_time(ctx: Context) -> None:
 
 def wake(connection: sa.Connection, effects: Effects, step_id: str) -> None:
     """What has become of a step by the time it is looked at."""
+    of_run = connection.execute(sa.select(steps.c.run_id).where(steps.c.id == step_id)).scalar()
+    if of_run is None:
+        return  # swept away
+    run = get_run(connection, of_run)  # first, as everybody locks the run before its steps
     due = sa.select(steps).where(steps.c.id == step_id, steps.c.wake_at <= effects.now)
     step = connection.execute(due.with_for_update()).one_or_none()
     if step is None:
         return  # it has moved on
-    run = get_run(connection, step.run_id)
     if step.state == StepState.QUEUED.value:
         _wake_queued(connection, effects, run, step)
     elif step.state in STEP_OUT:

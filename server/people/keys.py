@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import secrets
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -36,8 +40,17 @@ async def list_keys(ctx: Context, actor: Actor) -> list[ApiKey]:
     return [ApiKey(**_shown(row)) for row in rows]
 
 
-async def create_key(ctx: Context, actor: Actor, request: ApiKeyRequest) -> NewApiKey:
-    """A new key with some of the caller's own scopes. Raises Invalid for a scope that is unknown or not held."""
+def derived_key(ctx: Context, prefix: str, seed: str) -> str:
+    """The key that `create_key` makes from a seed: it can be told again without being stored."""
+    made = hmac.new(ctx.secrets.secret_key.encode(), f"api-key:{prefix}:{seed}".encode(), hashlib.sha256).digest()
+    return f"{KEY_PREFIX}{prefix}_{base64.urlsafe_b64encode(made).rstrip(b'=').decode()}"
+
+
+async def create_key(ctx: Context, actor: Actor, request: ApiKeyRequest, *, seed: str | None = None) -> NewApiKey:
+    """A new key with some of the caller's own scopes. With `seed`, a secret text, the key is made from it.
+
+    Raises Invalid for a scope that is unknown or not held, and for an end that is past.
+    """
     user_id, now = _owner(actor), ctx.clock.now()
     unknown = sorted(set(request.scopes) - ALL)
     if unknown:
@@ -45,9 +58,10 @@ async def create_key(ctx: Context, actor: Actor, request: ApiKeyRequest) -> NewA
     beyond = sorted(set(request.scopes) - actor.scopes)
     if beyond:
         raise Invalid.field("scopes", "people.scope_not_held", scopes=", ".join(beyond))
-    if request.expires_at is not None and (request.expires_at.tzinfo is None or request.expires_at <= now):
+    if request.expires_at is not None and not _is_usable(request.expires_at, now):
         raise Invalid.field("expires_at", "field.future")
-    prefix, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    prefix = secrets.token_hex(6)
+    key = derived_key(ctx, prefix, seed if seed is not None else secrets.token_urlsafe(32))
 
     def transaction(connection: sa.Connection) -> Any:
         made = connection.execute(
@@ -55,7 +69,7 @@ async def create_key(ctx: Context, actor: Actor, request: ApiKeyRequest) -> NewA
                 user_id=user_id,
                 name=request.name,
                 prefix=prefix,
-                secret_hash=key_hash(secret),
+                secret_hash=key_hash(key.partition("_")[2].partition("_")[2]),
                 scopes=sorted(set(request.scopes)),
                 created_at=now,
                 expires_at=request.expires_at,
@@ -73,7 +87,15 @@ async def create_key(ctx: Context, actor: Actor, request: ApiKeyRequest) -> NewA
         )
         return connection.execute(sa.select(api_keys).where(api_keys.c.id == made.inserted_primary_key[0])).one()
 
-    return NewApiKey(**_shown(await ctx.sql.write(transaction)), key=f"{KEY_PREFIX}{prefix}_{secret}")
+    return NewApiKey(**_shown(await ctx.sql.write(transaction)), key=key)
+
+
+def _is_usable(end: datetime, now: datetime) -> bool:
+    """Whether a key can end then: a time with its zone, not past, and one that UTC has, too."""
+    try:
+        return end.tzinfo is not None and end.astimezone(UTC) > now
+    except OverflowError:
+        return False
 
 
 async def revoke_key(ctx: Context, actor: Actor, key_id: int) -> None:

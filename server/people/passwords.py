@@ -35,6 +35,6 @@ class Passwords:
         if self._nobody is None:
             self._nobody = self._hasher.hash("nobody")
         try:
-            return self._hasher.verify(hashed or self._nobody, password) and hashed is not None
+            return self._hasher.verify(hashed or self._nobody, password) and bool(hashed)
         except (VerificationError, InvalidHashError):
             return False

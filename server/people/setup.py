@@ -30,7 +30,10 @@ async def set_up(ctx: Context, actor: Actor) -> None:
             user_id = _admin(connection, hashed, ctx.clock.now())
             audit.note(connection, ctx.clock.now(), actor, "user.create", f"user:{user_id}", username=ADMIN)
 
-    await ctx.sql.write(transaction)
+    try:
+        await ctx.sql.write(transaction)
+    except sa.exc.IntegrityError:  # another instance starts at the same moment
+        await ctx.sql.write(transaction)
 
 
 async def create_admin(ctx: Context, actor: Actor, username: str, password: str) -> int:

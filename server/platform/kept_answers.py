@@ -36,7 +36,12 @@ class Key(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        return hashlib.sha256(f"{self.caller}\n{self.route}\n{self.key}".encode()).hexdigest()
+        return hashlib.sha256(self.seed.encode()).hexdigest()
+
+    @property
+    def seed(self) -> str:
+        """What a secret of the answer may be made from, as it is stored nowhere."""
+        return f"{self.caller}\n{self.route}\n{self.key}"
 
     @property
     def request_hash(self) -> str:
@@ -53,7 +58,9 @@ async def begin(ctx: Context, key: Key) -> Kept | None:
 
     Raises IdempotencyMismatch when the key came with another body, IdempotencyRunning while the first is still being handled.
     """
-    if not 1 <= len(key.key) <= 200:
+    if not key.key:
+        raise Invalid.field("Idempotency-Key", "field.empty")
+    if len(key.key) > 200:
         raise Invalid.field("Idempotency-Key", "field.too_long", limit=200)
     now = ctx.clock.now()
     table = kept_answers

@@ -96,13 +96,16 @@ def enqueue(
 
 
 def claim(connection: sa.Connection, queue: str, limit: int, *, owner: str, now: datetime, lease: timedelta) -> list[Claimed]:
-    """Take up to `limit` due tasks of a queue for `owner`; a task whose lease ran out counts as due.
-
-    A task that was claimed as often as it may be and never settled is left for `bury`.
-    """
+    """Take up to `limit` due tasks of a queue for `owner`; a task whose lease ran out counts as due, or is buried."""
+    bury(connection, now, queue)
     due = sa.or_(
         sa.and_(tasks.c.state == TaskState.QUEUED.value, tasks.c.run_at <= now),
-        sa.and_(tasks.c.state == TaskState.RUNNING.value, tasks.c.lease_until < now, tasks.c.attempts < tasks.c.max_attempts),
+        sa.and_(
+            tasks.c.state == TaskState.RUNNING.value,
+            tasks.c.lease_until < now,
+            tasks.c.attempts < tasks.c.max_attempts,
+            tasks.c.cancel_requested.is_(False),
+        ),
     )
     wanted = sa.select(tasks.c.id).where(tasks.c.queue == queue, due).order_by(tasks.c.run_at, tasks.c.created_at).limit(limit)
     values: dict[str, Any] = {
@@ -125,15 +128,23 @@ def claim(connection: sa.Connection, queue: str, limit: int, *, owner: str, now:
     return [Claimed(row.id, row.queue, row.kind, row.payload, row.attempts, row.max_attempts) for row in rows]
 
 
-def bury(connection: sa.Connection, now: datetime) -> int:
-    """Tasks whose last try was lost with its worker become dead letters; how many."""
-    lost = tasks.update().where(
-        tasks.c.state == TaskState.RUNNING.value, tasks.c.lease_until < now, tasks.c.attempts >= tasks.c.max_attempts
-    )
-    error = "the worker was lost during the last attempt"
-    return connection.execute(
-        lost.values(state=TaskState.DEAD.value, error=error, ended_at=now, unique_key=None, lease_owner=None)
-    ).rowcount
+def bury(connection: sa.Connection, now: datetime, queue: str) -> int:
+    """Tasks of a queue that were lost with their worker and are not to be tried again end: dead letters when it was the last try,
+    cancelled when they had been asked to stop; how many."""
+    over = sa.or_(tasks.c.attempts >= tasks.c.max_attempts, tasks.c.cancel_requested.is_(True))
+    lost = sa.and_(tasks.c.state == TaskState.RUNNING.value, tasks.c.lease_until < now, over)
+    # Looked for without a lock: there are hardly ever any.
+    ids = list(connection.execute(sa.select(tasks.c.id).where(tasks.c.queue == queue, lost)).scalars())
+    if not ids:
+        return 0
+    values = {
+        "state": sa.case((tasks.c.cancel_requested.is_(True), TaskState.CANCELLED.value), else_=TaskState.DEAD.value),
+        "error": "the worker was lost during the last attempt",
+        "ended_at": now,
+        "unique_key": None,
+        "lease_owner": None,
+    }
+    return connection.execute(tasks.update().where(tasks.c.id.in_(ids), lost).values(values)).rowcount
 
 
 def _held(task: Claimed, owner: str) -> sa.Update:
@@ -168,7 +179,9 @@ def succeed(connection: sa.Connection, task: Claimed, owner: str, result: Any, n
 
 
 def fail(connection: sa.Connection, task: Claimed, owner: str, error: str, now: datetime, *, retry_at: datetime | None) -> bool:
-    """Try again at `retry_at`, or make it a dead letter when that is None."""
+    """Try again at `retry_at`, or make it a dead letter when that is None; one that was asked to stop is cancelled instead."""
+    if retry_at is not None and _stopped(connection, task, owner, now, error):
+        return True
     values: dict[str, Any] = {"error": error, "lease_owner": None, "lease_until": None}
     if retry_at is not None:
         values |= {"state": TaskState.QUEUED.value, "run_at": retry_at}
@@ -178,9 +191,17 @@ def fail(connection: sa.Connection, task: Claimed, owner: str, error: str, now: 
 
 
 def give_back(connection: sa.Connection, task: Claimed, owner: str, now: datetime) -> bool:
-    """Return a task unfinished, as a stopping worker does; the try does not count."""
+    """Return a task unfinished, as a stopping worker does; the try does not count. One that was asked to stop is cancelled instead."""
+    if _stopped(connection, task, owner, now, None):
+        return True
     values = {"state": TaskState.QUEUED.value, "run_at": now, "attempts": task.attempt - 1, "lease_owner": None, "lease_until": None}
     return connection.execute(_held(task, owner).values(values)).rowcount == 1
+
+
+def _stopped(connection: sa.Connection, task: Claimed, owner: str, now: datetime, error: str | None) -> bool:
+    """End a task that was asked to stop, if it was."""
+    values = {"state": TaskState.CANCELLED.value, "error": error, "ended_at": now, "unique_key": None, "lease_owner": None}
+    return connection.execute(_held(task, owner).where(tasks.c.cancel_requested.is_(True)).values(values)).rowcount == 1
 
 
 def end_cancelled(connection: sa.Connection, task: Claimed, owner: str, now: datetime) -> bool:

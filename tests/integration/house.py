@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from tests.integration.api_client import Api
 from tests.integration.module_socket import ModuleSocket
 
 PASSWORD = "a-password-for-tests"
+# A Wednesday, 12:00 in Shanghai: when tests that hold the clock begin.
+NOON = datetime(2026, 3, 4, 4, 0, 0, tzinfo=UTC)
 
 
 class House:
@@ -105,11 +108,11 @@ def _bound(port: int) -> list[Any]:
     return bind_sockets(port, "127.0.0.1")
 
 
-def prepare(folder: Path) -> Path:
+def prepare(folder: Path, clock: Clock | None = None) -> Path:
     """A DATA_DIR with its tables made and its administrator set up, to be copied by many tests."""
 
     async def once() -> None:
-        resources = await Resources.open(Settings(data_dir=str(folder), admin_password=PASSWORD), loops=False)
+        resources = await Resources.open(Settings(data_dir=str(folder), admin_password=PASSWORD), clock=clock, loops=False)
         await resources.close()
 
     asyncio.run(once())

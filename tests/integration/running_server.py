@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from server.config import ALIASES, Settings
-from tests.peers.process import free_port
+from tests.peers.process import free_port, spawn
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {"server": ["-m", "server"], "gunicorn": ["-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py")]}
@@ -48,7 +48,7 @@ class RunningServer:
         self.output = data / "output.txt"
         data.mkdir(parents=True, exist_ok=True)
         with self.output.open("w") as output:
-            self.process = subprocess.Popen(
+            self.process = spawn(
                 [sys.executable, *COMMANDS[kind]], cwd=data, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
 
@@ -95,6 +95,11 @@ class RunningServer:
 
     def wait_end(self, seconds: float = 60) -> int:
         return self.process.wait(seconds)
+
+    def crash(self) -> None:
+        """End it at once, with nothing said or written."""
+        self.process.kill()
+        self.process.wait()
 
     def end(self) -> None:
         """Stop it if it still runs, by force if it must be."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -47,6 +47,15 @@ def accepts(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def spawn(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """A child process that dies with the test process."""
+
+    def popen() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command, preexec_fn=_die_with_parent, **options)
+
+    return _starter.submit(popen).result()
+
+
 class Peer:
     """One server process, which can be stopped and started again on the same port and data."""
 
@@ -59,19 +68,14 @@ class Peer:
 
     def start(self) -> None:
         log = self.folder / "peer.log"
-        self._process = _starter.submit(self._popen, log).result()
+        with log.open("ab") as output:
+            self._process = spawn(self._command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 pytest.fail(f"{self._command[0]} did not start:\n{log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.02)
-
-    def _popen(self, log: Path) -> subprocess.Popen[bytes]:
-        with log.open("ab") as output:
-            return subprocess.Popen(
-                self._command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=_die_with_parent
-            )
 
     def stop(self) -> None:
         """End it at once, as a crash would."""

@@ -61,7 +61,9 @@ def test_nothing_global_changes(file: SourceFile) -> None:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None and _is_mutable(node.value):
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                 assert isinstance(target, ast.Name)
-                assert target.id in ("routes", "__all__") or target.id.lstrip("_").isupper(), f"{file}:{node.lineno}: {target.id} is no constant"
+                assert target.id in ("routes", "__all__") or target.id.lstrip("_").isupper(), (
+                    f"{file}:{node.lineno}: {target.id} is no constant"
+                )
                 constants.add(target.id)
     for inner in ast.walk(file.tree):
         assert not isinstance(inner, ast.Global), f"{file}:{inner.lineno}: global"
@@ -113,8 +115,10 @@ def writes_state(call: ast.Call) -> bool:
 
 
 def inserts_rows(call: ast.Call) -> bool:
-    """Whether it is `runs.insert()` or `steps.insert()`."""
+    """Whether it is `runs.insert()` or `insert_into(runs)`, or the same of steps."""
     function = call.func
+    if isinstance(function, ast.Name) and function.id == "insert_into":
+        return any(isinstance(argument, ast.Name) and argument.id in ("runs", "steps") for argument in call.args)
     return (
         isinstance(function, ast.Attribute)
         and function.attr == "insert"

@@ -12,7 +12,9 @@ from server.errors import Invalid
 from server.paging import LARGEST_PAGE, Page, PageQuery, page_of
 
 metadata = sa.MetaData()
-things = sa.Table("things", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String), sa.Column("size", sa.Integer))
+things = sa.Table(
+    "things", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String), sa.Column("size", sa.Integer)
+)
 NAMES = ["100%", "1000", "under_score", "underXscore", "back\\slash", "Ada", "ada", "张三"]
 
 
@@ -61,7 +63,6 @@ def test_order(connection: sa.Connection) -> None:
         ("ADA", ["Ada", "ada"]),
         ("三", ["张三"]),
         ("' OR 1=1 --", []),
-        ("\x00", []),
         ("", NAMES),
     ],
 )
@@ -78,7 +79,19 @@ def test_an_unknown_order_is_refused(connection: sa.Connection, sort: str) -> No
     assert list(refused.value.fields) == ["sort"]
 
 
-@pytest.mark.parametrize("wrong", [{"page": 0}, {"page": -1}, {"page": 10**9}, {"page_size": 0}, {"page_size": LARGEST_PAGE + 1}, {"q": 201 * "x"}, {"pages": 1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"page": 0},
+        {"page": -1},
+        {"page": 10**9},
+        {"page_size": 0},
+        {"page_size": LARGEST_PAGE + 1},
+        {"q": 201 * "x"},
+        {"q": "a\x00"},
+        {"pages": 1},
+    ],
+)
 def test_what_cannot_be_asked_for(wrong: dict[str, object]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(wrong, PageQuery)

@@ -27,7 +27,9 @@ def test_nothing_has_to_be_set() -> None:
     assert read().host == "127.0.0.1"
 
 
-@pytest.mark.parametrize(("given", "expected"), [("True", True), ("true", True), ("1", True), ("False", False), ("FALSE", False), ("0", False)])
+@pytest.mark.parametrize(
+    ("given", "expected"), [("True", True), ("true", True), ("1", True), ("False", False), ("FALSE", False), ("0", False)]
+)
 def test_booleans_are_read_as_operators_write_them(given: str, expected: bool) -> None:
     assert read(**{**PRODUCTION, "DEBUG": given}).debug is expected
 
@@ -40,7 +42,13 @@ def test_numbers_and_blanks() -> None:
 def test_older_names_are_read_and_the_new_one_wins() -> None:
     old = {"DB_HOST": "old", "DB_PORT": "3307", "DB_USER": "u", "DB_PASSWORD": "p", "DB_NAME": "n"}
     settings = read(**old)
-    assert (settings.mysql_host, settings.mysql_port, settings.mysql_user, settings.mysql_password, settings.mysql_db) == ("old", 3307, "u", "p", "n")
+    assert (settings.mysql_host, settings.mysql_port, settings.mysql_user, settings.mysql_password, settings.mysql_db) == (
+        "old",
+        3307,
+        "u",
+        "p",
+        "n",
+    )
     assert read(**old, MYSQL_HOST="new").mysql_host == "new"
 
 

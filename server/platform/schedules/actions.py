@@ -13,7 +13,7 @@ from server.actor import Actor
 from server.context import Context
 from server.errors import Conflict
 from server.platform import audit
-from server.platform.schedules import rows
+from server.platform.schedules import ledger, rows
 from server.platform.schedules.cadence import FieldNames, check_cadence
 from server.platform.schedules.errors import ScheduleNotFound
 from server.platform.schedules.plan import Cursor
@@ -83,6 +83,7 @@ async def ensure_system_schedules(ctx: Context, actor: Actor, wanted: Sequence[S
     now = ctx.clock.now()
 
     def transaction(connection: sa.Connection) -> bool:
+        ledger.hold(connection, now)
         present = {schedule.name for schedule in rows.read_all(connection) if schedule.kind is ScheduleKind.SYSTEM}
         added = [one for one in wanted if one.name not in present]
         for one in added:
@@ -107,7 +108,11 @@ async def ensure_system_schedules(ctx: Context, actor: Actor, wanted: Sequence[S
             )
         return bool(added)
 
-    if await ctx.sql.write(transaction):
+    try:
+        added = await ctx.sql.write(transaction)
+    except sa.exc.IntegrityError:  # another instance starts at the same moment
+        added = await ctx.sql.write(transaction)
+    if added:
         await ctx.events.publish(ScheduleChanged(None))
 
 

@@ -68,6 +68,16 @@ def take_over(connection: sa.Connection, epoch: int, holder: str, now: datetime)
     return TakenOver(row.planned_until, row.stopped_at)
 
 
+def hold(connection: sa.Connection, now: datetime) -> None:
+    """Make the planner's row if it is missing, and hold it for this transaction, so that two instances do not do the same at once.
+
+    Raises IntegrityError when another instance makes it at the same moment; then hold it again.
+    """
+    mine = sa.select(planner.c.name).where(planner.c.name == NAME).with_for_update()
+    if connection.execute(mine).first() is None:
+        connection.execute(planner.insert().values(name=NAME, epoch=0, holder="", planned_until=now))
+
+
 def stop(connection: sa.Connection, epoch: int, now: datetime) -> None:
     """Planning stops in good order: what is planned from now on, until somebody takes over, is not fired because of that."""
     connection.execute(planner.update().where(planner.c.name == NAME, planner.c.epoch == epoch).values(stopped_at=now))

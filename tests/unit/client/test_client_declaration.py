@@ -88,7 +88,7 @@ def test_backoff_doubles_to_its_cap_with_full_jitter_and_begins_again() -> None:
 
     backoff = Backoff(draw=draw)
     delays = [backoff.next_delay() for _ in range(8)]
-    assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
+    assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 4.0, 4.0])
     assert {low for low, _ in asked} == {0.0}
     backoff.reset()
     assert backoff.next_delay() == pytest.approx(0.1)
