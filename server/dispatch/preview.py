@@ -64,7 +64,7 @@ async def preview(ctx: Context, actor: Actor, body: PreviewBody) -> PreviewAnswe
         ]
         after = draft.cadence if body.enable else Cadence(crons=(), timezone=draft.cadence.timezone)
         changed = await asyncio.to_thread(schedules_preview.diff, draft.before, after, now, body.days)
-        diff = DiffView(changed.added, changed.dropped)
+        diff = DiffView(changed.added, changed.dropped, changed.capped, changed.until)
     explained = {problem_view(problem, actor.locale).field for problem in draft.solution.problems}
     problems = [problem_view(problem, actor.locale) for problem in draft.solution.problems]
     problems += [

@@ -57,7 +57,7 @@ class WorkflowBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     overlap: Overlap = Overlap.QUEUE
     offline_grace_s: Annotated[int, msgspec.Meta(ge=0, le=604800)] = 30
     notify: Annotated[list[str], msgspec.Meta(max_length=50)] = []
-    organization_id: int | None = None
+    organization_id: Annotated[int, msgspec.Meta(ge=1, lt=2**63)] | None = None
 
 
 class EdgeView(msgspec.Struct):
@@ -119,8 +119,12 @@ class FireView(msgspec.Struct):
 
 
 class DiffView(msgspec.Struct):
+    """Fires that an edit adds and drops; when they are very many (`capped`), only those up to `until` were compared."""
+
     added: int
     dropped: int
+    capped: bool = False
+    until: datetime | None = None
 
 
 class PreviewAnswer(msgspec.Struct):

@@ -21,6 +21,7 @@ from server.dispatch.workflow_schemas import EdgeView, NearestView, ProblemView,
 from server.errors import Fields, Invalid
 from server.ids import new_id
 from server.messages import Locale, text
+from server.people.organizations import check_organization
 from server.people.setup import root_id
 from server.platform import audit
 from server.platform.schedules import rows
@@ -30,6 +31,7 @@ from server.platform.schedules.rows import ScheduleChanged, ScheduleKind
 
 NEXT_FIRES = 10
 MAIL_ADDRESS = re.compile(r"^[^@\s]+@[^@\s]+\.[^@\s]+$|^[^@\s]+@localhost$")
+NUMBER = re.compile(r"[0-9]{1,18}")
 UID = re.compile(r"^[0-9a-f]{32}$")
 
 
@@ -75,7 +77,7 @@ def check_body(connection: sa.Connection, body: WorkflowBody, default_timezone: 
 
 def access_workflow(connection: sa.Connection, actor: Actor, ref: str, scope: str, *, lock: bool = False) -> Any:
     """The row of a workflow by its id or number, if the caller holds `scope` where it belongs. Raises WorkflowNotFound."""
-    if ref.isdigit() and len(ref) < 19:
+    if NUMBER.fullmatch(ref):
         condition = workflows.c.id == int(ref)
     elif UID.match(ref):
         condition = workflows.c.uid == ref
@@ -95,6 +97,7 @@ async def create(ctx: Context, actor: Actor, body: WorkflowBody) -> WorkflowView
     def transaction(connection: sa.Connection) -> tuple[int, int]:
         checked = check_body(connection, body, ctx.settings.timezone)
         organization = body.organization_id or root_id(connection)
+        check_organization(connection, organization)
         actor.require("workflows:write", organization)
         _check_name(connection, body.name, None)
         made = connection.execute(
@@ -186,6 +189,7 @@ async def _change(ctx: Context, actor: Actor, ref: str, change: Any, action: str
         body: WorkflowBody = change(old)
         organization = body.organization_id or row.organization_id
         if organization != row.organization_id:
+            check_organization(connection, organization)
             actor.require("workflows:write", organization)
         if body.enable or action == "workflow.update":
             cadence = check_body(connection, body, ctx.settings.timezone).cadence

@@ -10,5 +10,6 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "error.ticket_invalid": ("票据无效或已使用。", "The ticket does not hold or was used."),
     "error.user_not_found": ("没有这个用户。", "There is no such user."),
     "error.api_key_not_found": ("没有这个 API 密钥。", "There is no such API key."),
+    "people.no_organization": ("没有编号为 {id} 的组织。", "There is no organization {id}."),
     "people.scope_not_held": ("不能授予自己没有的权限：{scopes}。", "You cannot give what you do not hold: {scopes}."),
 }
