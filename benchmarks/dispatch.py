@@ -1,4 +1,4 @@
-"""`./manage.sh bench dispatch`: durable runs, planned instants, idle modules and start-up, against Celery + Redis where it has a counterpart."""
+"""`./manage.sh bench dispatch`: durable runs, planned instants, idle modules and start-up, runs against Celery + Redis."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ def rows_of_runs(where: str, runs: Runs, celery: Celery | None, target: float) -
     rate, p50 = statistics.median(runs.rates), runs.p50_ms
     return [
         Row(what=f"runs over HTTP, {where}", ours=rate, unit="/s", peer=celery.rate if celery else None, target=target if celery else None),
-        Row(what=f"one run at a time, p50, {where}", ours=p50, unit="ms", peer=celery.p50_ms if celery else None, target=1.0 if celery else None, want="at most"),
+        Row(
+            what=f"one run at a time, p50, {where}",
+            ours=p50,
+            unit="ms",
+            peer=celery.p50_ms if celery else None,
+            target=1.0 if celery else None,
+            want="at most",
+        ),
     ]
 
 
@@ -32,7 +39,13 @@ def rows_of_planned(where: str, number: int, planned: Planned, celery: Celery | 
     return [
         Row(what=f"{number} due at once: all in the ledger, {where}", ours=planned.ledgered_s, **within),  # type: ignore[arg-type]
         Row(what=f"{number} due at once: all dispatched, {where}", ours=planned.dispatched_s, **within),  # type: ignore[arg-type]
-        Row(what=f"runs by schedule, {where}", ours=planned.rate, unit="/s", peer=celery.rate if celery else None, target=target if celery else None),
+        Row(
+            what=f"runs by schedule, {where}",
+            ours=planned.rate,
+            unit="/s",
+            peer=celery.rate if celery else None,
+            target=target if celery else None,
+        ),
     ]
 
 
@@ -48,16 +61,19 @@ def rows_of_idle(number: int, idle: Idle) -> list[Row]:
 def notes(celery: Celery | None, runs: int, planned: int) -> list[str]:
     lines = [
         "two shared cores: all processes of a measurement share them; only ratios carry over to another machine",
-        f"runs over HTTP: {runs} times POST /workflow/ID/execute on {CONNECTIONS} keep-alive connections from a load process; one step, overlap"
+        f"runs over HTTP: {runs} times POST /workflow/ID/execute on {CONNECTIONS} keep-alive connections from a"
+        f" load process; one step, overlap"
         " `parallel`, one module process (client SDK, async handler, concurrency 64); timed until the last run is seen as succeeded in the"
         " database by another process; median of the rounds",
-        "one run at a time: from sending the request until /ws/events tells that the run is committed as succeeded; 20 runs go ahead uncounted",
+        "one run at a time: from sending the request until /ws/events tells that the run is committed as"
+        " succeeded; 20 runs go ahead uncounted",
         f"due at once: {planned} workflows with one cron each, their rows written into the tables while the server is stopped; four module"
         " processes; seconds from the planned instant until a reader sees all rows committed",
     ]
     if celery:
         lines += [
-            "Celery: Redis as broker and result backend (no persistence), JSON, no-op task, no gossip, mingle, heartbeat or events; rate: from"
+            "Celery: Redis as broker and result backend (no persistence), JSON, no-op task, no gossip, mingle,"
+            " heartbeat or events; rate: from"
             " the first delay() in a producer process until all results are in Redis, better of two rounds; p50 of delay().get(), 20 ahead",
             f"Celery's figures in the table are its best ones: {celery.rate_pool} for the rate, {celery.p50_pool} for the p50",
             *celery.lines,
@@ -84,7 +100,11 @@ def run(options: argparse.Namespace, folder: Path) -> list[Row]:
     if "sqlite" in parts:
         measured("SQLite", "sqlite", 5, {}, {})
     if "mariadb" in parts:
-        with mariadb(folder / "maria", ["runs", "planned"]) as databases, redis(folder / "bus") as first, redis(folder / "bus-planned") as second:
+        with (
+            mariadb(folder / "maria", ["runs", "planned"]) as databases,
+            redis(folder / "bus") as first,
+            redis(folder / "bus-planned") as second,
+        ):
             engines = [{**database, "redis_url": url} for database, url in zip(databases, (first, second), strict=True)]
             for name, one in zip(("maria-data", "maria-data-planned"), engines, strict=True):
                 migrate(folder / name, one)

@@ -30,7 +30,7 @@ async def hold(address: str, hashes: list[str]) -> None:
     sockets: list[WebSocketClientConnection] = []
     for start in range(0, len(hashes), AT_ONCE):
         some = hashes[start : start + AT_ONCE]
-        sockets += await asyncio.gather(*(websocket_connect(f"ws://{address}/websocket?hash={hash}") for hash in some))
+        sockets += await asyncio.gather(*(websocket_connect(f"ws://{address}/websocket?hash={one}") for one in some))
     print("connected", flush=True)
     first = await sockets[0].read_message()
     raise SystemExit(f"a socket ended or was sent something: {first!r}")

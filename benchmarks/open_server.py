@@ -1,4 +1,4 @@
-"""`python -m server`, but every caller is taken for an administrator without a look at the token: what authorization costs is the difference."""
+"""`python -m server`, but every caller passes for an administrator unchecked: what authorization costs is the difference."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ class Server(Child):
         """An access token of the administrator."""
         api = self.api()
         api.sign_in()
-        return api._token  # noqa: SLF001 - the load process speaks HTTP by itself
+        return api._token
 
 
 def ask_json(command: Sequence[str | Path], folder: Path, *, within_s: float = 600, **variables: Any) -> Any:

@@ -63,7 +63,12 @@ def print_table(rows: list[Row]) -> None:
     lines = [HEAD, *(row.cells() for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
     for line in lines:
-        say("  ".join(f"{cell:<{width}}" if number == 0 else f"{cell:>{width}}" for number, (cell, width) in enumerate(zip(line, widths, strict=True))))
+        say(
+            "  ".join(
+                f"{cell:<{width}}" if number == 0 else f"{cell:>{width}}"
+                for number, (cell, width) in enumerate(zip(line, widths, strict=True))
+            )
+        )
         if line is HEAD:
             say("  ".join("-" * width for width in widths))
 

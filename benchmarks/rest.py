@@ -1,4 +1,4 @@
-"""`./manage.sh bench rest`: an authenticated list of 20 users, against Django REST on daphne and FastAPI on uvicorn, on the same SQLite file."""
+"""`./manage.sh bench rest`: an authenticated list of 20 users, against Django REST and FastAPI on the same SQLite file."""
 
 from __future__ import annotations
 
@@ -124,7 +124,15 @@ def load(side: Side, seconds: int, folder: Path) -> float:
     """Answers a second over CONNECTIONS keep-alive connections. Raises Broken when one is no success."""
     wrk = shutil.which("wrk")
     if wrk:
-        command = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-H", f"Authorization: Bearer {side.token}", f"http://{side.address}{PATH}"]
+        command = [
+            wrk,
+            "-t1",
+            f"-c{CONNECTIONS}",
+            f"-d{seconds}s",
+            "-H",
+            f"Authorization: Bearer {side.token}",
+            f"http://{side.address}{PATH}",
+        ]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
         if rate is None or "Non-2xx" in output or "Socket errors" in output:
@@ -168,12 +176,16 @@ def report(median: dict[str, float], rates: dict[str, list[float]], memory: dict
         "How it was measured",
         [
             "two shared cores; one process each server; all run all the time, one at a time under load, rounds interleaved, medians",
-            f"load: {loader}, {CONNECTIONS} keep-alive connections, {seconds} s a round, one second each beforehand; GET {PATH} with a Bearer token",
-            f"{USERS} users in one SQLite file (WAL), the same for all; every answer has 20 users with ten fields, their roles, and the count",
+            f"load: {loader}, {CONNECTIONS} keep-alive connections, {seconds} s a round, one second each beforehand;"
+            f" GET {PATH} with a Bearer token",
+            f"{USERS} users in one SQLite file (WAL), the same for all; every answer has 20 users with ten fields,"
+            f" their roles, and the count",
             "ours: python -m server as it ships (token, session, user and grants checked by a query; request ids, metrics, log)",
-            "FastAPI: uvicorn[standard] (uvloop, httptools, no access log), SQLAlchemy 2.1 async ORM on aiosqlite with its default pool, PyJWT,"
+            "FastAPI: uvicorn[standard] (uvloop, httptools, no access log), SQLAlchemy 2.1 async ORM on aiosqlite"
+            " with its default pool, PyJWT,"
             " session and user by a query, response model by pydantic; three further queries (count, page, roles)",
-            "Django: REST framework on daphne, DEBUG off, no middleware, a lasting connection, simplejwt (user by a query), ModelSerializer,"
+            "Django: REST framework on daphne, DEBUG off, no middleware, a lasting connection, simplejwt (user by a"
+            " query), ModelSerializer,"
             " PageNumberPagination; three further queries (count, page, roles by prefetch)",
             "without authorization: our server with the caller taken as given, on a copy of the file",
             *(f"{name}: rounds {', '.join(f'{rate:.0f}' for rate in those)} /s; {memory[name]:.0f} MiB" for name, those in rates.items()),

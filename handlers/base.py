@@ -140,7 +140,7 @@ class ApiHandler(AnsweringHandler):
             raise self._too_large_error()
         content_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if form and (content_type == "application/x-www-form-urlencoded" or (not self._body and self.request.query)):
-            source = self._body.decode("utf-8", "replace") if self._body else self.request.query
+            source = self._body.decode("utf-8", "replace") if self._body else self._query
             return self._convert(source, kind)
         try:
             parsed = msgspec.json.decode(self._body or b"{}", type=kind)
@@ -160,7 +160,12 @@ class ApiHandler(AnsweringHandler):
 
     def parse_query(self, kind: type[T]) -> T:
         """The query parameters as `kind`; an unknown one is refused, so that a misspelt filter never means "all"."""
-        return self._convert(self.request.query, kind)
+        return self._convert(self._query, kind)
+
+    @property
+    def _query(self) -> str:
+        """The query; what a client should have escaped, and sent as plain UTF-8, comes from Tornado as Latin-1."""
+        return self.request.query.encode("latin-1", "replace").decode("utf-8", "replace")
 
     def _convert(self, source: str, kind: type[T]) -> T:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from datetime import datetime
@@ -25,7 +26,7 @@ from server.platform.tasks import Queue, TaskQueued, enqueue
 log = logging.getLogger(__name__)
 
 # Rows a transaction; so many keep the writer busy for some tens of milliseconds.
-AT_ONCE = 250
+AT_ONCE = 100
 # After so many instants in a row that ended alike without firing, the last row widens instead of a new one being added.
 LONGEST_STREAK = 100
 
@@ -59,9 +60,15 @@ class Firing:
             schedule = schedules.get(int(item.schedule.id))
             if schedule is not None:
                 pairs.extend((entry, schedule) for entry in self._entries(item, schedule, now))
-        for start in range(0, len(pairs), AT_ONCE):
-            some = pairs[start : start + AT_ONCE]
-            await self._write(some, self._epoch, now, last=start + AT_ONCE >= len(pairs))
+        workflows = {schedule.target_id for entry, schedule in pairs if _starts_run(entry, schedule)}
+        definitions = await self._ctx.services.get(Definitions).get_many(sorted(workflows))
+        # All at once: what the first of them lead to waits until the last is in the ledger.
+        batches = [self._write(pairs[start : start + AT_ONCE], definitions, self._epoch) for start in range(0, len(pairs), AT_ONCE)]
+        for outcome in await asyncio.gather(*batches, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        epoch = self._epoch
+        await self._ctx.sql.write(lambda connection: ledger.planned_until(connection, epoch, now))
 
     def _entries(self, due: Due, schedule: Schedule, now: datetime) -> list[Entry]:
         entries = []
@@ -91,15 +98,11 @@ class Firing:
             return Outcome.SHUTDOWN
         return Outcome.MISFIRE
 
-    async def _write(self, pairs: list[tuple[Entry, Schedule]], epoch: int, now: datetime, *, last: bool) -> None:
+    async def _write(self, pairs: list[tuple[Entry, Schedule]], definitions: Mapping[int, Definition], epoch: int) -> None:
         ctx = self._ctx
-        workflows = {
-            schedule.target_id for entry, schedule in pairs if schedule.kind is ScheduleKind.WORKFLOW and entry.outcome is Outcome.FIRED
-        }
-        definitions = await ctx.services.get(Definitions).get_many(sorted(workflows))
         starts: dict[str, starting.Start] = {}
         for entry, schedule in pairs:
-            if schedule.kind is ScheduleKind.WORKFLOW and entry.outcome is Outcome.FIRED:
+            if _starts_run(entry, schedule):
                 definition = definitions.get(schedule.target_id)
                 if definition is None:
                     entry.outcome, entry.reason = Outcome.DISABLED, "the workflow was removed"
@@ -120,8 +123,6 @@ class Firing:
             _queue_tasks(connection, effects, fresh)
             self._widen([entry for entry, _ in fresh])
             ledger.write(connection, [entry for entry, _ in fresh], epoch=epoch, now=effects.now)
-            if last:
-                ledger.planned_until(connection, epoch, now)
             return effects, fresh
 
         effects, fresh = await ctx.sql.write(transaction)
@@ -170,6 +171,10 @@ def _entry(
     )
 
 
+def _starts_run(entry: Entry, schedule: Schedule) -> bool:
+    return schedule.kind is ScheduleKind.WORKFLOW and entry.outcome is Outcome.FIRED
+
+
 def _start(entry: Entry, definition: Definition) -> starting.Start:
     return starting.Start(
         definition=definition,
@@ -184,7 +189,7 @@ def _start(entry: Entry, definition: Definition) -> starting.Start:
 def _begin_runs(
     connection: sa.Connection, effects: Effects, fresh: list[tuple[Entry, Schedule]], starts: Mapping[str, starting.Start]
 ) -> None:
-    wanted = [entry for entry, schedule in fresh if schedule.kind is ScheduleKind.WORKFLOW and entry.outcome is Outcome.FIRED]
+    wanted = [entry for entry, schedule in fresh if _starts_run(entry, schedule)]
     for entry, begun in zip(wanted, starting.begin(connection, effects, [starts[entry.id] for entry in wanted]), strict=True):
         if begun.refused is None:
             entry.run_id = begun.run_id

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from jobs.firing import Firing
 from server.context import Context
+from server.dispatch.definitions import Definitions
 from server.errors import EngineAway
 from server.events import Resync
 from server.platform.schedules import ledger, rows
 from server.platform.schedules.agenda import Agenda, Due, Planned
 from server.platform.schedules.ledger import LeaseLost
 from server.platform.schedules.pausing import PauseChanged, read_pause
-from server.platform.schedules.rows import Schedule, ScheduleChanged
+from server.platform.schedules.rows import Schedule, ScheduleChanged, ScheduleKind
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +164,20 @@ class ScheduleLoop:
         gone = [schedule_id for schedule_id in self._schedules if schedule_id not in kept]
         for schedule_id in gone:
             self._remove(schedule_id)
+        await self._prepare_soon()
         return len(gone)
+
+    async def _prepare_soon(self) -> None:
+        """Have the definitions at hand that fire within a minute: thousands that are due at once could not wait to be read."""
+        horizon = self._ctx.clock.now() + timedelta(minutes=1)
+        soon = [
+            schedule.target_id
+            for schedule in self._schedules.values()
+            if schedule.kind is ScheduleKind.WORKFLOW
+            and (instant := self._agenda.find_next(str(schedule.id))) is not None
+            and instant.starts_at < horizon
+        ]
+        await self._ctx.services.get(Definitions).get_many(soon)
 
     def _put_all(self, found: list[Schedule], until: datetime) -> None:
         for schedule in found:

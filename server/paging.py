@@ -8,6 +8,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 import sqlalchemy as sa
 
+from server.engines.prepared import Prepared
 from server.errors import Invalid
 
 T = TypeVar("T")
@@ -45,13 +46,48 @@ def page_of(
     if query.q and searched:
         pattern = "%" + query.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         wanted = wanted.where(sa.or_(*(column.ilike(pattern, escape="\\") for column in searched)))
-    name = query.sort or order
+    ordered = _ordered(wanted, sortable, query.sort or order, order)
+    total = connection.execute(sa.select(sa.func.count()).select_from(wanted.order_by(None).subquery())).scalar_one()
+    rows = connection.execute(ordered.limit(query.page_size).offset((query.page - 1) * query.page_size))
+    return Page(items=[read(row) for row in rows], total=total, page=query.page, page_size=query.page_size)
+
+
+class Listing:
+    """A list whose statements are compiled once for each order: for the lists that are read most, and in their plainest shape.
+
+    The order of `page_of`; what narrows the list is in the select itself, as `bindparam`s.
+    """
+
+    def __init__(self, wanted: sa.Select[Any], *, sortable: Mapping[str, sa.ColumnElement[Any]], order: str) -> None:
+        self._wanted = wanted
+        self._sortable = sortable
+        self._order = order
+        self._count = Prepared(sa.select(sa.func.count().label("number")).select_from(wanted.subquery()))
+        self._pages: dict[str, Prepared] = {}
+
+    def page(
+        self, connection: sa.Connection, query: PageQuery, read: Callable[[Any], T], parameters: Mapping[str, Any] | None = None
+    ) -> Page[T]:
+        """One page; `query.q` is not looked at. Raises Invalid for an unknown sort."""
+        given = dict(parameters or {})
+        prepared = self._for(query.sort or self._order)
+        total = self._count.first(connection, given).number
+        rows = prepared.all(connection, {**given, "_limit": query.page_size, "_offset": (query.page - 1) * query.page_size})
+        return Page(items=[read(row) for row in rows], total=total, page=query.page, page_size=query.page_size)
+
+    def _for(self, name: str) -> Prepared:
+        prepared = self._pages.get(name)
+        if prepared is None:
+            ordered = _ordered(self._wanted, self._sortable, name, self._order)
+            prepared = self._pages[name] = Prepared(ordered.limit(sa.bindparam("_limit")).offset(sa.bindparam("_offset")))
+        return prepared
+
+
+def _ordered(wanted: sa.Select[Any], sortable: Mapping[str, sa.ColumnElement[Any]], name: str, order: str) -> sa.Select[Any]:
     column = sortable.get(name.removeprefix("-"))
     if column is None:
         raise Invalid.field("sort", "field.sort", choices=", ".join(sortable))
-    total = connection.execute(sa.select(sa.func.count()).select_from(wanted.order_by(None).subquery())).scalar_one()
     ordered = wanted.order_by(column.desc() if name.startswith("-") else column.asc())
     if (last := sortable[order.removeprefix("-")]) is not column:
         ordered = ordered.order_by(last)  # rows that are alike must not change places between two pages
-    rows = connection.execute(ordered.limit(query.page_size).offset((query.page - 1) * query.page_size))
-    return Page(items=[read(row) for row in rows], total=total, page=query.page, page_size=query.page_size)
+    return ordered

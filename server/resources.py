@@ -45,6 +45,7 @@ from server.metrics import Metrics
 from server.people.passwords import Passwords
 from server.people.sessions import SessionEnded
 from server.people.setup import set_up
+from server.people.tokens import TokenReader
 from server.platform.schedules.actions import ensure_system_schedules
 from server.platform.schedules.pausing import PauseChanged
 from server.platform.schedules.rows import ScheduleChanged
@@ -96,7 +97,7 @@ async def open_context(settings: Settings, stack: AsyncExitStack, *, clock: Cloc
         metrics=Metrics(),
         services=Services(),
     )
-    for service in (Passwords(), Hub(), Definitions(ctx), LogWriter(ctx), ProgressWriter(ctx)):
+    for service in (Passwords(), TokenReader(kept.secret_key), Hub(), Definitions(ctx), LogWriter(ctx), ProgressWriter(ctx)):
         ctx.services.add(service)
     await documents.prepare(COLLECTIONS)
     return ctx

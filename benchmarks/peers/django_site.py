@@ -44,7 +44,7 @@ class UserSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = User
-        fields = ["id", "username", "name", "email", "kind", "state", "organization_id", "roles", "created_at", "last_login_at"]
+        fields = ("id", "username", "name", "email", "kind", "state", "organization_id", "roles", "created_at", "last_login_at")
 
 
 class UserList(generics.ListAPIView):

@@ -1,7 +1,7 @@
 """FastAPI + SQLAlchemy (async ORM) on the same file: token by PyJWT, session and user checked by a query, a page of 20 and the count."""
 
 import os
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 import jwt
@@ -100,7 +100,7 @@ async def current_user(
         .where(Session.id == claims["sid"], User.id == int(claims["sub"]))
     )
     found = (await db.execute(wanted)).one_or_none()
-    if found is None or found.ended_at is not None or found.expires_at <= datetime.utcnow() or found.state != "active":
+    if found is None or found.ended_at is not None or found.expires_at <= datetime.now(UTC).replace(tzinfo=None) or found.state != "active":
         raise HTTPException(401)
     return int(claims["sub"])
 

@@ -20,25 +20,33 @@ class ModuleFilesHandler(ApiHandler):
     _writer: FileWriter | None = None
     _size = 0
 
+    @property
+    def _limit(self) -> int:
+        return self.ctx.settings.max_upload_mb << 20
+
+    def _too_large_error(self) -> TooLarge:
+        return TooLarge(limit=f"{self.ctx.settings.max_upload_mb} MiB")
+
     async def prepare(self) -> None:
         await super().prepare()
-        limit = self.ctx.settings.max_upload_mb << 20
-        if int(self.request.headers.get("Content-Length", "0")) > limit:
-            raise TooLarge(limit=f"{self.ctx.settings.max_upload_mb} MiB")
+        length = self.request.headers.get("Content-Length", "0")
+        if length.isdigit() and int(length) > self._limit:
+            raise self._too_large_error()
         await module_files.check_may_put(self.ctx, self.actor, self.path_kwargs["hash"], self.get_query_argument("key", ""))
         self._writer = self.ctx.files.put_stream()
 
     async def data_received(self, chunk: bytes) -> None:  # type: ignore[override]
         self._size += len(chunk)
-        if self._writer is None:
-            return
-        if self._size > self.ctx.settings.max_upload_mb << 20:
+        if self._size > self._limit:
+            self._too_large = True  # what still comes is let go by, so that the client hears why
             await self._abandon()
-            raise TooLarge(limit=f"{self.ctx.settings.max_upload_mb} MiB")
-        await self._writer.write(chunk)
+        elif self._writer is not None:
+            await self._writer.write(chunk)
 
     @operation(ANYONE, "Put in a file, as the raw body.")
     async def post(self, hash: str) -> FileStored:
+        if self._too_large:
+            raise self._too_large_error()
         assert self._writer is not None
         writer, self._writer = self._writer, None
         stored = await writer.finish()

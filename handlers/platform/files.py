@@ -23,6 +23,8 @@ class FileHandler(ApiHandler):
         self.set_header("Content-Type", "application/octet-stream")
         self.set_header("Content-Disposition", f'attachment; filename="{sha256}"')
         self.set_header("Content-Length", str(size))
+        if self.request.method == "HEAD":
+            return
         async for chunk in self.ctx.files.iterate(sha256):
             self.write(chunk)
             await self.flush()

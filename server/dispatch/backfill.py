@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 import sqlalchemy as sa
@@ -17,6 +16,7 @@ from server.dispatch.committing import commit
 from server.dispatch.definitions import Definitions
 from server.dispatch.effects import Effects
 from server.dispatch.errors import WorkflowNotRunnable
+from server.dispatch.run_schemas import Time
 from server.dispatch.tables import runs
 from server.dispatch.workflows import access_workflow
 from server.errors import Invalid
@@ -25,6 +25,7 @@ from server.platform import audit
 from server.platform.schedules import rows
 from server.platform.schedules.plan import Instant, instants
 from server.platform.schedules.rows import ScheduleKind
+from server.platform.schedules.times import read_time
 from server.platform.tables import fires
 
 # Runs at a time; they wait their turn unless the workflow runs in parallel.
@@ -37,8 +38,8 @@ RESOLUTION = timedelta(microseconds=1)
 class BackfillRequest(msgspec.Struct, forbid_unknown_fields=True, rename={"from_": "from"}):
     """Instants in [from, to), in the workflow's zone when without offset. With `dry_run` nothing is started."""
 
-    from_: datetime
-    to: datetime
+    from_: Time
+    to: Time
     dry_run: bool = False
 
 
@@ -67,8 +68,8 @@ async def backfill(ctx: Context, actor: Actor, ref: str, request: BackfillReques
     definition = await ctx.services.get(Definitions).get(workflow_id)
     if definition.problems:
         raise WorkflowNotRunnable(detail="; ".join(problem.text.say(actor.locale) for problem in definition.problems))
-    zone, now = ZoneInfo(schedule.cadence.timezone), ctx.clock.now()
-    begin, end = (at.replace(tzinfo=zone) if at.tzinfo is None else at for at in (request.from_, request.to))
+    zone, now = schedule.cadence.timezone, ctx.clock.now()
+    begin, end = read_time(request.from_, zone, "from"), read_time(request.to, zone, "to")
     if begin >= end:
         raise Invalid.field("to", "backfill.range")
     # By cron time, whatever the shift: what people name is the time that modules see.

@@ -152,10 +152,8 @@ def _is_required(consumer: str, name: str, body: WorkflowBody, known: Mapping[st
     return module is not None and any(requirement.name == name and requirement.required for requirement in module.inputs)
 
 
-def load(connection: sa.Connection, row: Any, default_timezone: str) -> Definition:
+def define(row: Any, body: WorkflowBody, known: Mapping[str, KnownModule], default_timezone: str) -> Definition:
     """The definition of a workflow row."""
-    body = msgspec.convert(row.body, WorkflowBody)
-    known = find_modules(connection, {step.module_hash for step in body.execute_modules})
     solution = solve_body(body, known)
     return Definition(
         id=row.id,
@@ -174,7 +172,9 @@ def load(connection: sa.Connection, row: Any, default_timezone: str) -> Definiti
 def load_many(ids: list[int], default_timezone: str, connection: sa.Connection) -> list[Definition]:
     """Those of the workflows that exist."""
     found = connection.execute(sa.select(workflows).where(workflows.c.id.in_(ids))).all()
-    return [load(connection, row, default_timezone) for row in found]
+    bodies = [msgspec.convert(row.body, WorkflowBody) for row in found]
+    known = find_modules(connection, {step.module_hash for body in bodies for step in body.execute_modules})
+    return [define(row, body, known, default_timezone) for row, body in zip(found, bodies, strict=True)]
 
 
 def find_number(uid: str, connection: sa.Connection) -> int:

@@ -62,7 +62,9 @@ class Effects:
         """Send and publish. Frames whose connection has closed or was replaced meanwhile are in `undelivered` afterwards."""
         ctx = self.ctx
         for flight in self.taken_up:
-            flight.connection.flights.setdefault(flight.step_id, flight.fence)
+            for other in self.hub.of_module(flight.connection.hash):
+                other.flights.pop(flight.step_id, None)
+            flight.connection.flights[flight.step_id] = flight.fence
         for out in self.outgoing:
             if out.connection.closed or out.connection.draining:
                 self.undelivered.append(out)

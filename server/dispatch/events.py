@@ -15,10 +15,14 @@ class ModuleChanged(Event, frozen=True):
 
 
 class ModuleTaken(Event, frozen=True):
-    """A module's socket is open on an instance and takes all new work; others that serve the module have to drain."""
+    """A module's socket is open on an instance and takes all new work; others that serve the module have to drain.
+
+    What the same process had on another socket goes on on this one.
+    """
 
     hash: str
     instance: str
+    process: str | None = None
 
 
 class WorkflowChanged(Event, frozen=True):

@@ -13,13 +13,13 @@ from server.context import Context
 from server.dispatch.run_schemas import ChangeRow, FireQuery, FireRow, Why, WhyQuery
 from server.dispatch.tables import runs
 from server.dispatch.workflows import access_workflow
-from server.errors import Invalid
 from server.messages import Text, text
 from server.paging import Page, page_of
 from server.platform.schedules import rows
 from server.platform.schedules.ledger import NAME
 from server.platform.schedules.plan import Cursor, Instant, newest_first
 from server.platform.schedules.rows import Schedule, ScheduleKind
+from server.platform.schedules.times import read_time
 from server.platform.tables import fires, planner, schedule_changes
 
 # A cron with seconds is asked about by the second, others by the minute.
@@ -43,11 +43,11 @@ async def list_fires(ctx: Context, actor: Actor, ref: str, query: FireQuery) -> 
         workflow = access_workflow(connection, actor, ref, "workflows:read")
         schedule = _schedule_of(connection, workflow.id)
         wanted = sa.select(fires).where(fires.c.schedule_id == schedule.id)
-        if query.from_ is not None:
-            low = _aware(query.from_, schedule)
+        if query.from_:
+            low = read_time(query.from_, schedule.cadence.timezone, "from")
             wanted = wanted.where(sa.or_(fires.c.planned_at >= low, fires.c.through >= low))
-        if query.to is not None:
-            wanted = wanted.where(fires.c.planned_at < _aware(query.to, schedule))
+        if query.to:
+            wanted = wanted.where(fires.c.planned_at < read_time(query.to, schedule.cadence.timezone, "to"))
         if query.outcome:
             wanted = wanted.where(fires.c.outcome == query.outcome)
         return page_of(
@@ -57,10 +57,6 @@ async def list_fires(ctx: Context, actor: Actor, ref: str, query: FireQuery) -> 
     return await ctx.sql.read(transaction)
 
 
-def _aware(at: datetime, schedule: Schedule) -> datetime:
-    return at.replace(tzinfo=ZoneInfo(schedule.cadence.timezone)) if at.tzinfo is None else at
-
-
 async def why(ctx: Context, actor: Actor, ref: str, query: WhyQuery) -> Why:
     """One sentence about what happened at a time, or why nothing did, with the rows behind it."""
     now = ctx.clock.now()
@@ -68,7 +64,7 @@ async def why(ctx: Context, actor: Actor, ref: str, query: WhyQuery) -> Why:
     def transaction(connection: sa.Connection) -> Why:
         workflow = access_workflow(connection, actor, ref, "workflows:read")
         schedule = _schedule_of(connection, workflow.id)
-        at = _at(query.at, schedule)
+        at = read_time(query.at, schedule.cadence.timezone, "at")
         found = _rows_about(connection, schedule, at)
         changes = _changes_before(connection, schedule.id, at)
         previous, following = _around(schedule, at)
@@ -84,16 +80,6 @@ async def why(ctx: Context, actor: Actor, ref: str, query: WhyQuery) -> Why:
         )
 
     return await ctx.sql.read(transaction)
-
-
-def _at(given: str, schedule: Schedule) -> datetime:
-    try:
-        # In a query a plus sign stands for a space.
-        return _aware(
-            datetime.fromisoformat(given.strip().replace(" ", "+") if given.count(" ") == 1 and "T" in given else given), schedule
-        )
-    except ValueError:
-        raise Invalid.field("at", "field.value", detail=given[:40]) from None
 
 
 def _rows_about(connection: sa.Connection, schedule: Schedule, at: datetime) -> list[Any]:

@@ -53,7 +53,7 @@ async def connected(ctx: Context, socket: Connection) -> None:
     if socket.closed:
         await disconnected(ctx, socket)  # its end may have been written down before its beginning
         return
-    await ctx.events.publish(ModuleTaken(socket.hash, ctx.instance))
+    await ctx.events.publish(ModuleTaken(socket.hash, ctx.instance, socket.process))
     await ctx.events.publish(ModuleChanged(socket.hash, online=True))
 
 
@@ -180,7 +180,12 @@ class Presence:
                 socket.close(1008, "module removed")
 
     def _taken(self, event: ModuleTaken) -> None:
-        if event.instance != self._ctx.instance and self._hub.find(event.hash) is not None:
+        if event.instance == self._ctx.instance:
+            return
+        for socket in self._hub.of_module(event.hash):
+            if socket.process is not None and socket.process == event.process:
+                socket.flights.clear()  # taken up there
+        if self._hub.find(event.hash) is not None:
             self._do(self._look())
 
     async def _look(self) -> None:

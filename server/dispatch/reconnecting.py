@@ -65,20 +65,20 @@ def redirect(connection: sa.Connection, effects: Effects, step_id: str, fence: i
 
 
 def take_up(connection: sa.Connection, effects: Effects, socket: Connection) -> None:
-    """The module is back: what its process still has goes on, what it lost is tried again."""
-    wanted = (
-        sa.select(steps)
-        .where(
-            steps.c.module_hash == socket.hash, steps.c.state.in_(OUT), steps.c.waits_for.in_((Waits.RECONNECT.value, Waits.CANCEL.value))
-        )
-        .order_by(steps.c.dispatched_at)
-    )
+    """The module is back: what its process still has goes on, what it lost is tried again.
+
+    A process has one socket at a time: when it connects anew, an earlier one is dead, whether or not that was noticed here or elsewhere.
+    """
+    waits: sa.ColumnElement[bool] = steps.c.waits_for.in_((Waits.RECONNECT.value, Waits.CANCEL.value))
+    if socket.process is not None:
+        waits = sa.or_(waits, steps.c.process == socket.process)
+    wanted = sa.select(steps).where(steps.c.module_hash == socket.hash, steps.c.state.in_(OUT), waits).order_by(steps.c.dispatched_at)
     for step in connection.execute(wanted).all():
         run = get_run(connection, step.run_id)
         deadline = max(step.deadline or effects.now, effects.now + GRACE_AFTER_RETURN)
         holder = effects.hub.find_flight(socket.hash, step.id)
-        if holder is not None:
-            # It never went away: only its instance was taken for dead.
+        if holder is socket or (holder is not None and (holder.process is None or holder.process != socket.process)):
+            # It never went away: at most its instance was taken for dead.
             if holder.flights.get(step.id) == step.fence and step.waits_for == Waits.RECONNECT.value:
                 extend(connection, step.id, waits_for=Waits.RESULT, wake_at=deadline, deadline=deadline)
             continue

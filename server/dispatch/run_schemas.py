@@ -9,16 +9,18 @@ import msgspec
 
 from server.paging import PageQuery
 
+Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+
 
 class RunQuery(PageQuery, forbid_unknown_fields=True, kw_only=True):
     state: str = ""
 
 
 class FireQuery(PageQuery, forbid_unknown_fields=True, kw_only=True, rename={"from_": "from"}):
-    """Ledger rows planned in [from, to)."""
+    """Ledger rows planned in [from, to); times without offset are in the workflow's zone."""
 
-    from_: datetime | None = None
-    to: datetime | None = None
+    from_: Time = ""
+    to: Time = ""
     outcome: str = ""
 
 
@@ -110,7 +112,7 @@ class LogQuery(msgspec.Struct, forbid_unknown_fields=True):
     """Lines of one step from `offset` on."""
 
     step_id: str
-    offset: Annotated[int, msgspec.Meta(ge=0)] = 0
+    offset: Annotated[int, msgspec.Meta(ge=0, le=2**40)] = 0
     limit: Annotated[int, msgspec.Meta(ge=1, le=5000)] = 1000
 
 
@@ -140,7 +142,7 @@ class FireRow(msgspec.Struct):
 class WhyQuery(msgspec.Struct, forbid_unknown_fields=True):
     """`at` without offset is in the workflow's zone."""
 
-    at: str
+    at: Time
 
 
 class ChangeRow(msgspec.Struct):

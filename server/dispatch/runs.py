@@ -23,11 +23,11 @@ from server.dispatch.states import RUN_ACTIVE, RunState, StepState
 from server.dispatch.tables import runs, step_attempts, steps
 from server.dispatch.workflow_schemas import ExecuteAnswer, ExecuteBody
 from server.dispatch.workflows import access_workflow
-from server.errors import Invalid
 from server.ids import new_id
 from server.messages import say
 from server.paging import Page, page_of
 from server.platform import audit
+from server.platform.schedules.times import read_time
 
 LOG_TAIL = 100
 
@@ -72,13 +72,7 @@ async def _begin(ctx: Context, start: starting.Start) -> None:
 
 
 def _execution_time(given: str | None, definition: Definition, now: datetime) -> datetime:
-    if given is None:
-        return now
-    try:
-        at = datetime.fromisoformat(given)
-    except ValueError:
-        raise Invalid.field("execution_time", "field.value", detail=given[:40]) from None
-    return at.replace(tzinfo=ZoneInfo(definition.timezone)) if at.tzinfo is None else at
+    return now if given is None else read_time(given, definition.timezone, "execution_time")
 
 
 def _summary(row: Any) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class WorkflowBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     overlap: Overlap = Overlap.QUEUE
     offline_grace_s: Annotated[int, msgspec.Meta(ge=0, le=604800)] = 30
     notify: Annotated[list[str], msgspec.Meta(max_length=50)] = []
-    organization_id: Annotated[int, msgspec.Meta(ge=1, lt=2**63)] | None = None
+    organization_id: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)] | None = None
 
 
 class EdgeView(msgspec.Struct):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import sqlalchemy as sa
@@ -22,6 +25,8 @@ DEADLOCK, LOCK_WAIT = 1213, 1205
 # Errors of the server itself that mean "not now": too many connections, shutting down, read only while failing over.
 NOT_NOW = frozenset({1040, 1053, 1152, 1159, 1161, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 2014, 2055})
 RETRIES = 5
+# A connection that was used so lately is taken to be alive.
+FRESH_S = 1.0
 # Batches under way at once, each on a connection of its own, and the transactions that share one commit at most.
 COMMITTERS = 3
 LARGEST_BATCH = 32
@@ -41,16 +46,31 @@ class MysqlDoor:
     def __init__(self, url: sa.URL, *, pool_size: int) -> None:
         self._waiting: deque[_Waiting] = deque()
         self._committing: set[asyncio.Task[None]] = set()
-        self._engine: AsyncEngine = create_async_engine(
+        common: dict[str, Any] = {
+            "pool_recycle": 1800,
+            "pool_timeout": TIMEOUT_S,
+            # Every transaction is ended by us; a ROLLBACK at each return to the pool would be one more exchange.
+            "pool_reset_on_return": None,
+        }
+        self._engine = create_async_engine(
             url,
             pool_size=pool_size,
             max_overflow=0,
-            pool_pre_ping=True,
-            pool_recycle=1800,
-            pool_timeout=TIMEOUT_S,
             isolation_level="READ COMMITTED",
             connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "init_command": "SET time_zone='+00:00'"},
+            **common,
         )
+        # For small reads: each statement is a transaction of its own, and none can write.
+        self._small = create_async_engine(
+            url,
+            pool_size=max(2, pool_size // 2),
+            max_overflow=0,
+            isolation_level="AUTOCOMMIT",
+            connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "init_command": "SET SESSION TRANSACTION READ ONLY"},
+            **common,
+        )
+        for engine in (self._engine, self._small):
+            _ping_the_idle(engine)
 
     async def write(self, transaction: Transaction[T]) -> T:
         # Shielded by its future: a caller that goes away must not leave half a protocol exchange on a pooled connection.
@@ -104,30 +124,30 @@ class MysqlDoor:
         return await asyncio.shield(self._run(transaction, commit=False))
 
     async def read_small(self, transaction: Transaction[T]) -> T:
-        return await asyncio.shield(self._run(transaction, commit=False, snapshot=False))
-
-    async def _run(self, transaction: Transaction[T], *, commit: bool = True, snapshot: bool = True) -> T:
         try:
+            return await asyncio.shield(self._read_small(transaction))
+        except EngineAway:
+            return await asyncio.shield(
+                self._read_small(transaction)
+            )  # it may have died in the pool; reading twice does no harm
+
+    async def _read_small(self, transaction: Transaction[T]) -> T:
+        with _away():
+            async with asyncio.timeout(TIMEOUT_S), self._small.connect() as connection:
+                return await connection.run_sync(transaction)
+
+    async def _run(self, transaction: Transaction[T], *, commit: bool = True) -> T:
+        with _away():
             async with asyncio.timeout(TIMEOUT_S), self._engine.connect() as connection:
                 # Said outright: statements that run on the driver's own cursor would begin no transaction of SQLAlchemy's.
                 await connection.begin()
-                if not commit and not snapshot:
-                    await connection.exec_driver_sql("START TRANSACTION READ ONLY")
-                elif not commit:
+                if not commit:
                     # Read committed, which suits writes, would give each statement a snapshot of its own.
                     await connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                     await connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
                 value = await connection.run_sync(transaction)
                 await (connection.commit() if commit else connection.rollback())
                 return value
-        except TimeoutError as error:
-            raise EngineAway("sql", f"no answer in {TIMEOUT_S} s") from error
-        except sa.exc.DBAPIError as error:
-            if _is_away(error):
-                raise EngineAway("sql", str(error.orig)) from error
-            raise
-        except (sa.exc.TimeoutError, OSError) as error:
-            raise EngineAway("sql", str(error)) from error
 
     async def ping(self) -> None:
         await self.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
@@ -135,6 +155,39 @@ class MysqlDoor:
     async def close(self) -> None:
         await asyncio.gather(*self._committing, return_exceptions=True)
         await self._engine.dispose()
+        await self._small.dispose()
+
+
+@contextmanager
+def _away() -> Iterator[None]:
+    """What means that the server does not answer, as EngineAway."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise EngineAway("sql", f"no answer in {TIMEOUT_S} s") from error
+    except sa.exc.DBAPIError as error:
+        if _is_away(error):
+            raise EngineAway("sql", str(error.orig)) from error
+        raise
+    except (sa.exc.TimeoutError, OSError) as error:
+        raise EngineAway("sql", str(error)) from error
+
+
+def _ping_the_idle(engine: AsyncEngine) -> None:
+    """Ask a connection whether it lives before it is used, unless it was used a moment ago."""
+
+    @sa.event.listens_for(engine.sync_engine, "checkin")
+    def noted(_connection: Any, record: Any) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    @sa.event.listens_for(engine.sync_engine, "checkout")
+    def asked(connection: Any, record: Any, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get("used_at", 0.0) < FRESH_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise sa.exc.DisconnectionError(str(error)) from error  # the pool then tries another one, or a new one
 
 
 def _settle(one: _Waiting, value: Any, error: BaseException | None) -> None:

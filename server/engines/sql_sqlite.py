@@ -6,6 +6,8 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -19,6 +21,8 @@ T = TypeVar("T")
 
 # What a loaded server waits with at most; larger batches win nothing more.
 LARGEST_BATCH = 128
+# Whoever waits for a commit should not wait for hundreds of others: past this, the next commit takes the rest.
+LONGEST_COMMIT_S = 0.05
 READERS = 3
 BUSY_TIMEOUT_S = 15.0
 
@@ -130,38 +134,39 @@ class SqliteDoor:
     def _serve(self) -> None:
         engine = self._engine(sa.pool.StaticPool, query_only=False)
         connection: sa.Connection | None = None
+        taken: deque[_Waiting] = deque()
         going = True
-        while going:
-            batch, going = self._next_batch()
-            if not batch:
+        while going or taken:
+            going = going and self._take(taken)
+            if not taken:
                 break
+            tried: list[_Waiting] = []
             try:
                 if connection is None:
                     connection = engine.connect()
-                outcomes = _commit(connection, batch)
+                outcomes = _commit(connection, taken, tried)
             except Exception as error:  # BEGIN or COMMIT failed: nobody's work stands, and this thread must outlive it
-                failure = _translated(error) if isinstance(error, sa.exc.DBAPIError) else error
-                outcomes = [_Outcome(waiting.done, None, failure) for waiting in batch]
+                failure = _translated(error) if isinstance(error, sa.exc.DBAPIError | sqlite3.Error) else error
+                if not tried:
+                    tried, taken = list(taken), deque()
+                outcomes = [_Outcome(waiting.done, None, failure) for waiting in tried]
                 connection = _rolled_back(connection)
             self._loop.call_soon_threadsafe(_settle, outcomes)
         if connection is not None:
             connection.close()
         engine.dispose()
 
-    def _next_batch(self) -> tuple[list[_Waiting], bool]:
-        first = self._waiting.get()
-        if first is None:
-            return [], False
-        batch = [first]
-        while len(batch) < LARGEST_BATCH:
-            try:
-                waiting = self._waiting.get_nowait()
-            except queue.Empty:
-                break
-            if waiting is None:
-                return batch, False
-            batch.append(waiting)
-        return batch, True
+    def _take(self, taken: deque[_Waiting]) -> bool:
+        """Take what waits, waiting for it when there is nothing to do; False when there will be no more."""
+        try:
+            while len(taken) < LARGEST_BATCH:
+                waiting = self._waiting.get(block=not taken)
+                if waiting is None:
+                    return False
+                taken.append(waiting)
+        except queue.Empty:
+            pass
+        return True
 
 
 def _prepare(path: Path) -> None:
@@ -173,18 +178,22 @@ def _prepare(path: Path) -> None:
         connection.close()
 
 
-def _commit(connection: sa.Connection, batch: list[_Waiting]) -> list[_Outcome]:
+def _commit(connection: sa.Connection, taken: deque[_Waiting], tried: list[_Waiting]) -> list[_Outcome]:
+    """Run what was taken in one commit, until that has lasted long enough; what was run is in `tried`, what was not stays in `taken`."""
     # Straight to the driver: these run around every transaction.
     raw = connection.connection.cursor()
     outcomes = []
     raw.execute("BEGIN IMMEDIATE")
-    for transaction, done in batch:
+    began = time.monotonic()
+    while taken and (not tried or time.monotonic() - began < LONGEST_COMMIT_S):
+        waiting = taken.popleft()
+        tried.append(waiting)
         raw.execute("SAVEPOINT one")
         try:
-            outcomes.append(_Outcome(done, transaction(connection), None))
+            outcomes.append(_Outcome(waiting.done, waiting.transaction(connection), None))
         except Exception as error:  # the caller gets it; the others' work stays
             raw.execute("ROLLBACK TO one")
-            outcomes.append(_Outcome(done, None, _translated(error) if isinstance(error, sa.exc.DBAPIError) else error))
+            outcomes.append(_Outcome(waiting.done, None, _translated(error) if isinstance(error, sa.exc.DBAPIError) else error))
         raw.execute("RELEASE one")
     raw.execute("COMMIT")
     raw.close()
@@ -214,7 +223,9 @@ def _settle(outcomes: list[_Outcome]) -> None:
             done.set_result(value)
 
 
-def _translated(error: sa.exc.DBAPIError) -> Exception:
+def _translated(error: sa.exc.DBAPIError | sqlite3.Error) -> Exception:
+    if isinstance(error, sqlite3.Error):  # of BEGIN or COMMIT: full, locked, gone
+        return EngineAway("sql", str(error))
     if isinstance(error, sa.exc.OperationalError) and "no such" not in str(error.orig) and "syntax" not in str(error.orig):
         return EngineAway("sql", str(error.orig))
     return error

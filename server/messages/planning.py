@@ -92,6 +92,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "calendar.too_large": ("日历文件过大，上限 {limit}。", "The calendar file is too large: the limit is {limit}."),
     "calendar.too_many": ("日期过多，上限 {limit} 个。", "Too many dates: the limit is {limit}."),
     "calendar.unreadable": ("不是可读的 {format} 文件：{detail}", "Not a readable {format} file: {detail}"),
+    "calendar.says_nothing": ("文件中没有日历的内容：{parts}。", "The file has no part of a calendar: {parts}."),
     "calendar.header": (
         "第一行应为表头，且有“日期”（date）列；可选“类型”（kind）和“说明”（note）。",
         "The first row must be a header with a date (日期) column; kind (类型) and note (说明) are optional.",

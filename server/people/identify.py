@@ -17,8 +17,8 @@ from server.context import Context
 from server.engines.prepared import Prepared
 from server.errors import NotSignedIn
 from server.messages import Locale
-from server.people import tokens
 from server.people.tables import api_keys, organizations, role_grants, roles, sessions, users
+from server.people.tokens import TokenReader
 
 KEY_PREFIX = "zk_"
 # The time of last use is written at most this often.
@@ -84,7 +84,7 @@ async def identify(ctx: Context, bearer: str, *, address: str, request_id: str =
             kind=ActorKind.MODULE, name="module key", grants=(Grant(MODULE_SCOPES),), address=address, request_id=request_id, locale=locale
         )
     now = ctx.clock.now()
-    claims = tokens.read(ctx.secrets.secret_key, "access", bearer, now=now)
+    claims = ctx.services.get(TokenReader).read(bearer, now=now)
     found = await _session(ctx, claims.session_id, claims.user_id, now)
     return Actor(
         kind=ActorKind.PERSON,

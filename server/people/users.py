@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from server.actor import Actor
 from server.context import Context
+from server.engines.prepared import Prepared
 from server.errors import NotFound
-from server.paging import Page, PageQuery, page_of
+from server.paging import LARGEST_PAGE, Listing, Page, PageQuery, page_of
 from server.people.schemas import Me, OrganizationRef, User
 from server.people.tables import organizations, role_grants, roles, users
 
@@ -50,43 +52,56 @@ async def get_own(ctx: Context, actor: Actor) -> Me:
     return me
 
 
+_SORTABLE = {"id": users.c.id, "username": users.c.username, "name": users.c.name, "created_at": users.c.created_at}
+_SHOWN = [getattr(users.c, name) for name in User.__struct_fields__ if name != "roles"]
+_EVERYONE = Listing(sa.select(*_SHOWN), sortable=_SORTABLE, order="id")
+
+
 async def list_users(ctx: Context, actor: Actor, query: PageQuery) -> Page[User]:
     """Users of the organizations where the caller may read users; `q` searches names and mail addresses."""
     places = actor.organizations("users:read")
-    wanted = sa.select(users)
-    if places is not None:
-        wanted = wanted.where(users.c.organization_id.in_(places))
-    columns = users.c
-
-    def read(row: sa.Row[Any]) -> User:
-        return User(
-            id=row.id,
-            username=row.username,
-            name=row.name,
-            email=row.email,
-            kind=row.kind,
-            state=row.state,
-            organization_id=row.organization_id,
-            roles=[],
-            created_at=row.created_at,
-            last_login_at=row.last_login_at,
-        )
 
     def transaction(connection: sa.Connection) -> Page[User]:
-        page = page_of(
-            connection,
-            wanted,
-            query,
-            read,
-            sortable={"id": columns.id, "username": columns.username, "name": columns.name, "created_at": columns.created_at},
-            searched=(columns.username, columns.name, columns.email),
-            order="id",
-        )
-        if page.items:
-            by_id = {user.id: user for user in page.items}
-            held = sa.select(role_grants.c.user_id, roles.c.name).join(roles, roles.c.id == role_grants.c.role_id)
-            for row in connection.execute(held.where(role_grants.c.user_id.in_(list(by_id)))):
-                by_id[row.user_id].roles.append(row.name)
+        if places is None and not query.q:
+            page = _EVERYONE.page(connection, query, _user)
+        else:
+            wanted = sa.select(*_SHOWN)
+            if places is not None:
+                wanted = wanted.where(users.c.organization_id.in_(places))
+            searched = (users.c.username, users.c.name, users.c.email)
+            page = page_of(connection, wanted, query, _user, sortable=_SORTABLE, searched=searched, order="id")
+        _add_roles(connection, {user.id: user for user in page.items})
         return page
 
     return await ctx.sql.read_small(transaction)
+
+
+def _user(row: Any) -> User:
+    return User(
+        id=row.id,
+        username=row.username,
+        name=row.name,
+        email=row.email,
+        kind=row.kind,
+        state=row.state,
+        organization_id=row.organization_id,
+        roles=[],
+        created_at=row.created_at,
+        last_login_at=row.last_login_at,
+    )
+
+
+@lru_cache(maxsize=4)
+def _roles_of(number: int) -> Prepared:
+    """The roles of so many users; a shorter list is filled up with nobody's id."""
+    ids: list[sa.BindParameter[int]] = [sa.bindparam(f"id{place}", 0) for place in range(number)]
+    held = sa.select(role_grants.c.user_id, roles.c.name).join(roles, roles.c.id == role_grants.c.role_id)
+    return Prepared(held.where(role_grants.c.user_id.in_(ids)))
+
+
+def _add_roles(connection: sa.Connection, by_id: dict[int, User]) -> None:
+    if not by_id:
+        return
+    number = next(size for size in (1, 20, LARGEST_PAGE) if size >= len(by_id))
+    for row in _roles_of(number).all(connection, {f"id{place}": user_id for place, user_id in enumerate(by_id)}):
+        by_id[row.user_id].roles.append(row.name)

@@ -23,6 +23,7 @@ class FakeModule:
         self.name = name
         self.socket: WebSocketClientConnection | None = None
         self._over = False
+        self._waiting: list[str] = []
 
     @property
     def step(self) -> dict[str, Any]:
@@ -40,6 +41,9 @@ class FakeModule:
 
     async def text(self) -> str:
         """The next frame, as it came."""
+        return self._waiting.pop(0) if self._waiting else await self._read()
+
+    async def _read(self) -> str:
         assert self.socket is not None
         frame = await asyncio.wait_for(self.socket.read_message(), WAIT_S)
         assert isinstance(frame, str), f"closed with {self.socket.close_code}"
@@ -57,11 +61,12 @@ class FakeModule:
         )
 
     async def settle(self, execute: dict[str, Any], *, status: str = "success", **more: Any) -> None:
-        """Answer an execute frame and read the confirmation."""
+        """Answer an execute frame and read the confirmation; frames that come before it are kept for `text` and `frame`."""
         meta = execute["meta"]
         named = {name: meta[name] for name in ("workflow_id", "run_id", "step_id", "fence")}
         await self.say({"type": "result", "status": status, **named, **more})
-        assert await self.text() == "receive result"
+        while (frame := await self._read()) != "receive result":
+            self._waiting.append(frame)
 
     async def disconnect(self) -> None:
         """Close the socket, if it is open."""

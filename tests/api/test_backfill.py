@@ -51,3 +51,12 @@ async def test_nothing_of_the_future_and_no_empty_range(api: Api, module: FakeMo
     future = {"from": "2026-01-03T00:00:00Z", "to": "2026-01-04T00:00:00Z"}
     assert (await api.post(f"/workflow/{ref}/backfill", future)).result["planned"] == 0
     assert (await api.post(f"/workflow/{ref}/backfill", {"from": RANGE["to"], "to": RANGE["from"]})).fields == ["to"]
+
+
+@pytest.mark.parametrize("field", ["from", "to"])
+@pytest.mark.gen_test
+async def test_times_that_are_none(api: Api, module: FakeModule, field: str) -> None:
+    ref = await hourly(api, module)
+    for wrong in ("", "yesterday", "2026-02-31T00:00:00", "0001-01-01", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", None, 5):
+        assert (await api.post(f"/workflow/{ref}/backfill", {**RANGE, field: wrong})).fields == [field], wrong
+    assert (await api.post(f"/workflow/{ref}/backfill", {field: RANGE[field]})).status == 422

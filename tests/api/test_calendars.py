@@ -1,9 +1,10 @@
-"""Calendars: made, imported, used by workflows, and kept while they are used."""
+"""Calendars: made, replaced, imported from JSON and xlsx, and not removed while a schedule uses them."""
 
 from __future__ import annotations
 
 import io
 from typing import Any
+from urllib.parse import quote
 
 import openpyxl
 import pytest
@@ -11,56 +12,111 @@ import pytest
 from tests.api.client import Api
 from tests.api.module import FakeModule
 
+HOLIDAY = {"name": "cn", "exclude": ["2026-10-01"], "include": ["2026-10-10"], "weekdays": [1, 2, 3, 4, 5], "notes": {"2026-10-01": "国庆"}}
 
-def xlsx(rows: list[list[str]]) -> bytes:
+
+def xlsx(*rows: list[Any]) -> bytes:
     book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
     for row in rows:
-        book.active.append(row)
-    content = io.BytesIO()
-    book.save(content)
-    return content.getvalue()
+        sheet.append(row)
+    written = io.BytesIO()
+    book.save(written)
+    return written.getvalue()
 
 
 @pytest.mark.gen_test
-async def test_a_calendar_is_made_and_replaced(api: Api) -> None:
-    made = (await api.post("/api/calendars", {"name": "cn", "exclude": ["2027-01-01"], "weekdays": [1, 2, 3, 4, 5]})).result
-    assert (made["exclude"], made["used_by"]) == (["2027-01-01"], 0)
-    replaced = (await api.post("/api/calendars", {"name": "cn", "include": ["2027-01-02"]})).result
-    assert (replaced["id"], replaced["exclude"], replaced["include"]) == (made["id"], [], ["2027-01-02"])
-    assert [one["name"] for one in (await api.get("/api/calendars")).result] == ["cn"]
+async def test_making_reading_and_replacing(api: Api) -> None:
+    made = (await api.post("/api/calendars", HOLIDAY)).result
+    assert {name: made[name] for name in HOLIDAY} == HOLIDAY
+    assert (made["used_by"], made["include_only"]) == (0, False)
+    assert (await api.get("/api/calendars/cn")).result == made
+    replaced = (await api.post("/api/calendars", {"name": "cn", "exclude": ["2026-10-02", "2026-10-01"]})).result
+    assert (replaced["id"], replaced["exclude"], replaced["weekdays"]) == (made["id"], ["2026-10-01", "2026-10-02"], None)
+    assert (await api.get("/api/calendars")).result == [replaced]
     assert (await api.delete("/api/calendars/cn")).status == 200
-    missing = await api.get("/api/calendars/cn")
-    assert (missing.status, missing.type) == (404, "calendar_not_found")
+    assert (await api.get("/api/calendars/cn")).type == "calendar_not_found"
+    assert (await api.delete("/api/calendars/cn")).type == "calendar_not_found"
+
+
+@pytest.mark.parametrize("name", ["节假日", "a b", "a/b", "100%", "a%20b", "a+b", "..", "?x=1#y", "%2F", "ä" * 190, "a\x00b"])
+@pytest.mark.gen_test
+async def test_a_name_may_be_anything(api: Api, name: str) -> None:
+    assert (await api.post("/api/calendars", {"name": name})).result["name"] == name
+    path = f"/api/calendars/{quote(name, safe='')}"
+    assert (await api.get(path)).result["name"] == name
+    assert (await api.post(f"{path}/import", body=b'{"exclude": ["2026-10-01"]}')).result["name"] == name
+    assert len((await api.get("/api/calendars")).result) == 1
+    assert (await api.delete(path)).status == 200
+    assert (await api.get("/api/calendars")).result == []
+
+
+@pytest.mark.parametrize(
+    ("change", "fields"),
+    [
+        ({"name": ""}, ["name"]),
+        ({"name": "x" * 191}, ["name"]),
+        ({"exclude": ["2026-02-31"]}, ["exclude[0]"]),
+        ({"exclude": ["1.10.2026"]}, ["exclude[0]"]),
+        ({"exclude": "2026-10-01"}, ["exclude"]),
+        ({"include": ["2026-10-01"]}, ["include"]),
+        ({"weekdays": [0]}, ["weekdays[0]"]),
+        ({"weekdays": [1, 8]}, ["weekdays[1]"]),
+        ({"notes": []}, ["notes"]),
+        ({"holidays": []}, ["holidays"]),
+    ],
+    ids=str,
+)
+@pytest.mark.gen_test
+async def test_what_is_no_calendar(api: Api, change: dict[str, Any], fields: list[str]) -> None:
+    answer = await api.post("/api/calendars", {**HOLIDAY, **change}, headers={"Accept-Language": "en"})
+    assert answer.fields == fields
+    assert all(reason.isascii() for reasons in answer.error["fields"].values() for reason in reasons)
 
 
 @pytest.mark.gen_test
-async def test_bad_dates_name_their_field(api: Api) -> None:
-    assert (await api.post("/api/calendars", {"name": "x", "exclude": ["2027-02-30"]})).fields == ["exclude[0]"]
-    assert (await api.post("/api/calendars", {"name": "x", "weekdays": [8]})).fields == ["weekdays[0]"]
-    both = {"name": "x", "exclude": ["2027-01-01"], "include": ["2027-01-01"]}
-    assert (await api.post("/api/calendars", both)).fields == ["include"]
+async def test_importing_a_workbook(api: Api) -> None:
+    book = xlsx(["日期", "类型", "说明"], ["2026-10-01", "休", "国庆"], ["2026年10月10日", "班", None])
+    made = (await api.post("/api/calendars/cn/import", body=book, headers={"Content-Type": "application/vnd.ms-excel"})).result
+    assert (made["exclude"], made["include"], made["notes"]) == (["2026-10-01"], ["2026-10-10"], {"2026-10-01": "国庆"})
 
 
-@pytest.mark.holds_loop
+@pytest.mark.parametrize(
+    "book",
+    [
+        b"",
+        b"nothing",
+        b"[",
+        b'{"exclude": ["2026-02-31"]}',
+        b'{"exclude": 5}',
+        b'{"everything": []}',
+        b"[" * 100_000,
+        b"PK\x03\x04 torn",
+        b"\xff\xfe\x00",
+        xlsx(["when"], ["2026-10-01"]),
+        xlsx(["date"], ["2026-02-31"]),
+        xlsx(["date", "kind"], ["2026-10-01", "perhaps"]),
+        xlsx(["date", "kind"], ["2026-10-01", "exclude"], ["2026-10-01", "include"]),
+        xlsx(),
+    ],
+    ids=lambda book: repr(book[:20]),
+)
 @pytest.mark.gen_test
-async def test_import_from_a_sheet(api: Api) -> None:
-    content = xlsx([["日期", "类型", "说明"], ["2027-02-06", "休", "春节"], ["2027-02-13", "班", "调休"]])
-    path = "/api/calendars/%E8%8A%82%E5%81%87%E6%97%A5/import"
-    made = (await api.post(path, body=content)).result
-    assert (made["name"], made["exclude"], made["include"]) == ("节假日", ["2027-02-06"], ["2027-02-13"])
-    broken = await api.post("/api/calendars/x/import", body=xlsx([["date", "kind"], ["tomorrow", "exclude"]]))
-    assert broken.status == 422
-    assert (await api.post("/api/calendars/x/import", body=b"not json")).status == 422
+async def test_a_file_that_cannot_be_read(api: Api, book: bytes) -> None:
+    assert (await api.post("/api/calendars/cn/import", body=book)).status == 422
+    assert (await api.get("/api/calendars")).result == []
 
 
 @pytest.mark.gen_test
-async def test_a_used_calendar_stays(api: Api, module: FakeModule) -> None:
-    await api.post("/api/calendars", {"name": "closed", "include_only": True})
-    body: dict[str, Any] = {"name": "w", "execute_cron_list": ["0 9 * * *"], "calendar": "closed", "execute_modules": [module.step]}
+async def test_a_calendar_in_use_stays(api: Api, module: FakeModule) -> None:
+    await api.post("/api/calendars", HOLIDAY)
+    body = {"name": "w", "calendar": "cn", "execute_modules": [module.step], "execute_cron_list": ["0 10 * * *"]}
     made = (await api.post("/workflow/create", body)).result
-    assert made["next_fires"] == []
-    refused = await api.delete("/api/calendars/closed")
+    assert (await api.get("/api/calendars/cn")).result["used_by"] == 1
+    refused = await api.delete("/api/calendars/cn")
     assert (refused.status, refused.type) == (409, "calendar_in_use")
-    await api.post("/api/calendars", {"name": "closed", "weekdays": [1, 2, 3, 4, 5, 6, 7]})
-    assert len((await api.get(f"/workflow/{made['id']}")).result["next_fires"]) == 10
-    assert (await api.post("/workflow/create", {**body, "name": "v", "calendar": "none"})).fields == ["calendar"]
+    await api.post("/api/calendars", {"name": "cn", "include_only": True})
+    assert (await api.get(f"/workflow/{made['id']}")).result["next_fires"] == [], "schedules follow their calendar at once"
+    await api.delete(f"/workflow/{made['id']}")
+    assert (await api.delete("/api/calendars/cn")).status == 200

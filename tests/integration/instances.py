@@ -60,7 +60,7 @@ class Instance:
 @asynccontextmanager
 async def two_instances(mariadb: MariaDb, valkey: Valkey, folder: Path) -> AsyncIterator[tuple[Instance, Instance]]:
     """Both ready. They share what operators have to share: database, bus, keys and files."""
-    await asyncio.to_thread(_forget_everything, valkey)
+    await asyncio.to_thread(forget_everything, valkey)
     kept = mariadb.database()
     database = await asyncio.to_thread(kept.__enter__)
     settings = {
@@ -84,7 +84,8 @@ async def two_instances(mariadb: MariaDb, valkey: Valkey, folder: Path) -> Async
         await asyncio.to_thread(kept.__exit__, None, None, None)
 
 
-def _forget_everything(valkey: Valkey) -> None:
+def forget_everything(valkey: Valkey) -> None:
+    """Nothing of other tests is left on the bus."""
     client = redis.Redis.from_url(valkey.url)
     client.flushall()
     client.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from tornado.iostream import IOStream
 from tornado.tcpclient import TCPClient
 
 from server.dispatch.hub import Hub
-from server.dispatch.tables import step_attempts
+from server.dispatch.presence import Presence
+from server.dispatch.tables import modules, step_attempts, steps
 from tests.contract.waiting import until
 from tests.integration.house import House, open_house
 from tests.integration.module_socket import ModuleSocket
@@ -205,6 +207,26 @@ async def test_a_process_that_lost_its_socket_is_taken_up_again(data: Path) -> N
 
 
 @pytest.mark.gen_test(timeout=60)
+async def test_a_process_that_connects_anew_keeps_its_steps_though_its_old_socket_still_seems_open(data: Path) -> None:
+    async with open_house(data, hot_swap_grace_s=1) as house:
+        module, old = await house.module("m")
+        workflow = await house.api.workflow("w", [{"module_hash": module, "retry": {"max_attempts": 2}}], offline_grace_s=0)
+        run_id = await house.api.execute(workflow)
+        execution = await old.execution()
+        new = await house.connect(module)
+        repeated = await new.execution()
+        assert (repeated["step_id"], repeated["attempt"], repeated["fence"]) == (execution["step_id"], 1, 1)
+        assert await old.closed() == 1012
+        hub = house.ctx.services.get(Hub)
+        await until(lambda: len(hub.of_module(module)) == 1)
+        await house.ctx.sql.write(lambda _connection: None)  # the end of the old socket is written down in front of this
+        assert (await house.api.step(run_id))["waits_for"] == "result"
+        await new.answer(repeated)
+        run = await house.api.ended(run_id)
+        assert (run["state"], run["steps"][0]["attempt"]) == ("succeeded", 1)
+
+
+@pytest.mark.gen_test(timeout=60)
 async def test_a_cancel_while_the_module_is_away_reaches_it_when_it_is_back(data: Path) -> None:
     async with open_house(data) as house:
         module, socket = await house.module("m")
@@ -276,3 +298,42 @@ async def test_a_removed_module_loses_its_socket(data: Path) -> None:
         assert await socket.closed() == 1008
         with pytest.raises(HTTPClientError):
             await ModuleSocket.open(house.url, module)
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_an_instance_that_was_taken_for_dead_takes_its_sockets_back(data: Path) -> None:
+    """As another instance would see it when the bus had lost its memory: the sockets here are open all the time."""
+    async with open_house(data) as house:
+        module, socket = await house.module("m")
+        run_id = await house.api.execute(await house.api.workflow("w", [module]))
+        execution = await socket.execution()
+        soon = house.ctx.clock.now() + timedelta(seconds=1)
+        await house.write(modules.update().values(instance=None))
+        await house.write(steps.update().values(waits_for="reconnect", wake_at=soon))
+        assert not await house.api.online()
+        await house.ctx.services.get(Presence).check_sockets()
+        assert module in await house.api.online()
+        step = await house.api.step(run_id)
+        assert (step["waits_for"], step["state"]) == ("result", "dispatched")
+        assert not [frame for frame in socket.frames if frame["type"] in ("execute", "drain")]
+        await socket.answer(execution)
+        assert (await house.api.ended(run_id))["state"] == "succeeded"
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_one_missing_sign_of_life_is_no_proof_of_death(data: Path) -> None:
+    async with open_house(data, loops=False) as house:
+        module = await house.api.register("m")
+        await house.write(modules.update().values(instance="another-instance"))
+        presence = house.ctx.services.get(Presence)
+        for _ in range(2):
+            await presence.forget_dead()
+            assert module in await house.api.online()
+        await house.ctx.bus.put("instance:another-instance", b"1", ttl_s=60)
+        await presence.forget_dead()
+        await house.ctx.bus.remove("instance:another-instance")
+        for _ in range(2):
+            await presence.forget_dead()
+            assert module in await house.api.online()
+        await presence.forget_dead()
+        assert module not in await house.api.online()

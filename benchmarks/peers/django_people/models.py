@@ -24,7 +24,7 @@ class User(models.Model):
     roles = models.ManyToManyField(Role, through="Grant")
 
     USERNAME_FIELD = "username"
-    REQUIRED_FIELDS: list[str] = []
+    REQUIRED_FIELDS = ()
     is_anonymous = False
     is_authenticated = True
 

@@ -187,7 +187,7 @@ async def patch_system_job(ctx: Context, actor: Actor, schedule: Schedule, patch
     """Edit a system job. Raises Invalid."""
     now = ctx.clock.now()
     crons = patch.crons if patch.crons is not None else list(schedule.cadence.crons)
-    check_cadence(crons, patch.timezone or schedule.cadence.timezone, names=FIELDS)
+    check_cadence(crons, patch.timezone if patch.timezone is not None else schedule.cadence.timezone, names=FIELDS)
     changes: dict[str, Any] = {"crons": crons}
     for name in ("timezone", "enabled", "kwargs"):
         if getattr(patch, name) is not None:

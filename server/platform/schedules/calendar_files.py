@@ -65,6 +65,10 @@ class _Draft:
         return Calendar(exclude=frozenset(self.exclude), include=frozenset(self.include), notes=self.notes, **rest)
 
 
+# A file with none of these is some other file: taken for a calendar it would empty the one that it replaces.
+_SAYS_SOMETHING = frozenset({"exclude", "include", "days", "weekdays", "include_only"})
+
+
 def parse_calendar_json(data: bytes, field: str = "file") -> Calendar:
     """The calendar in a JSON object.
 
@@ -93,12 +97,15 @@ def parse_calendar_json(data: bytes, field: str = "file") -> Calendar:
         _check_count(count, field)
         for index, item in enumerate(items):
             _take_item(draft, f"{field}.{key}[{index}]", item if isinstance(item, dict) else {"date": item}, key)
-    return draft.finish(
+    calendar = draft.finish(
         name=_read_string(draft, body, "name", field),
         description=_read_string(draft, body, "description", field),
         weekdays=_read_weekdays(draft, body.get("weekdays"), field),
         include_only=_read_flag(draft, body.get("include_only", False), field),
     )
+    if not _SAYS_SOMETHING & set(body):
+        raise Invalid.field(field, "calendar.says_nothing", parts=", ".join(sorted(_SAYS_SOMETHING)))
+    return calendar
 
 
 def _take_item(draft: _Draft, where: str, item: dict[str, Any], key: str) -> None:
