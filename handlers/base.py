@@ -219,6 +219,12 @@ class ApiHandler(AnsweringHandler):
         """The answer again."""
         return body
 
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if not self.request._body_future.done():
+            # Tornado closes a connection whose request was answered before it was read, and does not say so.
+            self.set_header("Connection", "close")
+        super().write_error(status_code, **kwargs)
+
     def on_finish(self) -> None:
         self._uncount()
         # A stranger's method must not become a series of its own.

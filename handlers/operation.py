@@ -26,15 +26,24 @@ class Operation(msgspec.Struct, frozen=True):
     idempotent: bool
     raw: bool  # answers by itself (files, streams), outside the envelope
     bare_form: bool
+    everywhere: bool  # what belongs to no organization: the scope must be held at the root
 
 
 def operation(
-    scope: str, summary: str, *, status: int = 200, idempotent: bool = False, raw: bool = False, form: bool = False
+    scope: str,
+    summary: str,
+    *,
+    status: int = 200,
+    idempotent: bool = False,
+    raw: bool = False,
+    form: bool = False,
+    everywhere: bool = False,
 ) -> Callable[[Method], Method]:
     """Declare a verb. The method's parameters `body` and `query` are parsed by their types, and what it returns is the answer.
 
     `scope` is one of server/scopes.py, SIGNED_IN or ANYONE; a misspelt one fails at import. `idempotent` honours Idempotency-Key.
-    `form` also takes the body as form fields or query parameters, as older module clients send it.
+    `form` also takes the body as form fields or query parameters, as older module clients send it. `everywhere` is for what belongs to
+    no organization: a scope that is held in some organization alone is not enough.
     """
     if scope not in SCOPES and scope not in (ANYONE, SIGNED_IN):
         raise ValueError(f"unknown scope {scope!r}")
@@ -52,6 +61,7 @@ def operation(
             idempotent=idempotent,
             raw=raw,
             bare_form=form,
+            everywhere=everywhere,
         )
 
         @functools.wraps(method)

@@ -55,11 +55,8 @@ class Firing:
 
     async def fire(self, due: list[Due], schedules: Mapping[int, Schedule], *, now: datetime) -> None:
         """Settle all that is due. Raises LeaseLost when another instance plans; nothing is then started by this one."""
-        pairs: list[tuple[Entry, Schedule]] = []
-        for item in due:
-            schedule = schedules.get(int(item.schedule.id))
-            if schedule is not None:
-                pairs.extend((entry, schedule) for entry in self._entries(item, schedule, now))
+        # In a thread, as writing is: thousands at once would hold the loop.
+        pairs = await asyncio.to_thread(self._pairs, due, schedules, now)
         workflows = {schedule.target_id for entry, schedule in pairs if _starts_run(entry, schedule)}
         definitions = await self._ctx.services.get(Definitions).get_many(sorted(workflows))
         # All at once: what the first of them lead to waits until the last is in the ledger.
@@ -69,6 +66,14 @@ class Firing:
                 raise outcome
         epoch = self._epoch
         await self._ctx.sql.write(lambda connection: ledger.planned_until(connection, epoch, now))
+
+    def _pairs(self, due: list[Due], schedules: Mapping[int, Schedule], now: datetime) -> list[tuple[Entry, Schedule]]:
+        pairs: list[tuple[Entry, Schedule]] = []
+        for item in due:
+            schedule = schedules.get(int(item.schedule.id))
+            if schedule is not None:
+                pairs.extend((entry, schedule) for entry in self._entries(item, schedule, now))
+        return pairs
 
     def _entries(self, due: Due, schedule: Schedule, now: datetime) -> list[Entry]:
         entries = []
@@ -100,14 +105,6 @@ class Firing:
 
     async def _write(self, pairs: list[tuple[Entry, Schedule]], definitions: Mapping[int, Definition], epoch: int) -> None:
         ctx = self._ctx
-        starts: dict[str, starting.Start] = {}
-        for entry, schedule in pairs:
-            if _starts_run(entry, schedule):
-                definition = definitions.get(schedule.target_id)
-                if definition is None:
-                    entry.outcome, entry.reason = Outcome.DISABLED, "the workflow was removed"
-                else:
-                    starts[entry.id] = _start(entry, definition)
 
         def transaction(connection: sa.Connection) -> tuple[Effects, list[tuple[Entry, Schedule]]]:
             ledger.check_epoch(connection, epoch)
@@ -119,7 +116,7 @@ class Firing:
                 if (entry.schedule_id, entry.planned_at) not in recorded
             ]
             effects = Effects(ctx)
-            _begin_runs(connection, effects, fresh, starts)
+            _begin_runs(connection, effects, fresh, definitions)
             _queue_tasks(connection, effects, fresh)
             self._widen([entry for entry, _ in fresh])
             ledger.write(connection, [entry for entry, _ in fresh], epoch=epoch, now=effects.now)
@@ -187,10 +184,18 @@ def _start(entry: Entry, definition: Definition) -> starting.Start:
 
 
 def _begin_runs(
-    connection: sa.Connection, effects: Effects, fresh: list[tuple[Entry, Schedule]], starts: Mapping[str, starting.Start]
+    connection: sa.Connection, effects: Effects, fresh: list[tuple[Entry, Schedule]], definitions: Mapping[int, Definition]
 ) -> None:
-    wanted = [entry for entry, schedule in fresh if _starts_run(entry, schedule)]
-    for entry, begun in zip(wanted, starting.begin(connection, effects, [starts[entry.id] for entry in wanted]), strict=True):
+    wanted, starts = [], []
+    for entry, schedule in fresh:
+        if _starts_run(entry, schedule):
+            definition = definitions.get(schedule.target_id)
+            if definition is None:
+                entry.outcome, entry.reason = Outcome.DISABLED, "the workflow was removed"
+            else:
+                wanted.append(entry)
+                starts.append(_start(entry, definition))
+    for entry, begun in zip(wanted, starting.begin(connection, effects, starts), strict=True):
         if begun.refused is None:
             entry.run_id = begun.run_id
         else:

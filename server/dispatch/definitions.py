@@ -192,9 +192,18 @@ class Definitions:
         self._ctx = ctx
         self._kept: dict[int, Definition] = {}
         self._numbers: dict[str, int] = {}
-        ctx.events.listen(WorkflowChanged, lambda event: self._forget(event.workflow_id))
+        self._edits = 0
+        ctx.events.listen(WorkflowChanged, self._workflow_changed)
         ctx.events.listen(ModuleChanged, self._module_changed)
-        ctx.events.listen(Resync, lambda _event: self._kept.clear())
+        ctx.events.listen(Resync, self._resync)
+
+    def _workflow_changed(self, event: WorkflowChanged) -> None:
+        self._edits += 1
+        self._forget(event.workflow_id)
+
+    def _resync(self, _event: Resync) -> None:
+        self._edits += 1
+        self._kept.clear()
 
     def _forget(self, workflow_id: int) -> None:
         forgotten = self._kept.pop(workflow_id, None)
@@ -203,6 +212,7 @@ class Definitions:
 
     def _module_changed(self, event: ModuleChanged) -> None:
         if event.redefined:
+            self._edits += 1
             for definition in list(self._kept.values()):
                 if any(step.module_hash == event.hash for step in definition.steps):
                     self._forget(definition.id)
@@ -230,8 +240,12 @@ class Definitions:
 
     async def get_many(self, workflow_ids: list[int]) -> dict[int, Definition]:
         """Those of the given workflows that exist."""
-        missing = [number for number in workflow_ids if number not in self._kept]
+        found = {number: self._kept[number] for number in workflow_ids if number in self._kept}
+        missing = [number for number in workflow_ids if number not in found]
         for start in range(0, len(missing), 500):
+            edits = self._edits
             loaded = await self._ctx.sql.read(partial(load_many, missing[start : start + 500], self._ctx.settings.timezone))
-            self._kept.update({definition.id: definition for definition in loaded})
-        return {number: self._kept[number] for number in workflow_ids if number in self._kept}
+            found.update({definition.id: definition for definition in loaded})
+            if edits == self._edits:  # else what was read may be older than the edit, and would be kept for ever
+                self._kept.update({definition.id: definition for definition in loaded})
+        return found

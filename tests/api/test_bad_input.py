@@ -9,8 +9,8 @@ import pytest
 
 from handlers.operation import operations_of
 from server.app import ROUTES
-from server.context import Context
 from server.config import Settings
+from server.context import Context
 from tests.api.client import Api
 from tests.api.module import FakeModule
 from tests.embedded import settings_in
@@ -95,7 +95,21 @@ QUERIES = [
 ]
 
 
-@pytest.mark.parametrize("path", sorted({path for pattern, handler in ROUTES if "GET" in operations_of(handler) for path in [re.sub(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)", lambda match: EXAMPLES[match[1]], pattern).replace("\\", "").removesuffix("?")]}))
+@pytest.mark.parametrize(
+    "path",
+    sorted(
+        {
+            path
+            for pattern, handler in ROUTES
+            if "GET" in operations_of(handler)
+            for path in [
+                re.sub(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)", lambda match: EXAMPLES[match[1]], pattern)
+                .replace("\\", "")
+                .removesuffix("?")
+            ]
+        }
+    ),
+)
 @pytest.mark.gen_test(timeout=60)
 async def test_no_query_breaks_anything(api: Api, path: str, workflow: dict[str, Any]) -> None:
     path = path.replace(f"/workflow/{NOBODY}", f"/workflow/{workflow['id']}")
@@ -124,7 +138,12 @@ async def test_what_just_fits_is_taken(api: Api, module: FakeModule) -> None:
 @pytest.mark.gen_test
 async def test_deep_nesting_is_told_so(api: Api, module: FakeModule, ctx: Context) -> None:
     def body(depth: int) -> bytes:
-        return b'{"name": "w%d", "execute_modules": [{"module_hash": "%s", "args": {"a": ' % (depth, module.hash.encode()) + b"[" * depth + b"]" * depth + b"}}]}"
+        return (
+            b'{"name": "w%d", "execute_modules": [{"module_hash": "%s", "args": {"a": ' % (depth, module.hash.encode())
+            + b"[" * depth
+            + b"]" * depth
+            + b"}}]}"
+        )
 
     for depth in (97, 200, 500, 800, 900, 940, 960, 980, 990, 1000, 2000, 5000):
         answer = await api.post("/workflow/create", body=body(depth), headers={"Accept-Language": "en"})
@@ -140,8 +159,25 @@ async def test_deep_nesting_is_told_so(api: Api, module: FakeModule, ctx: Contex
 
 @pytest.mark.gen_test
 async def test_odd_text_comes_back_as_it_went(api: Api, module: FakeModule) -> None:
-    for number, name in enumerate(["a\x00b", "\u202eright to left", "😀" * 40, "'; drop table workflows; --", "<script>alert(1)</script>", "a\r\nSet-Cookie: x=1", " ", "%s%n{0}{name}", "\x7f\x1b[31m"]):
-        made = (await api.post("/workflow/create", {"name": name, "description": name, "execute_modules": [{**module.step, "name": f"s{number}", "args": {name: name}}]})).result
+    for number, name in enumerate(
+        [
+            "a\x00b",
+            "\u202eright to left",
+            "😀" * 40,
+            "'; drop table workflows; --",
+            "<script>alert(1)</script>",
+            "a\r\nSet-Cookie: x=1",
+            " ",
+            "%s%n{0}{name}",
+            "\x7f\x1b[31m",
+        ]
+    ):
+        made = (
+            await api.post(
+                "/workflow/create",
+                {"name": name, "description": name, "execute_modules": [{**module.step, "name": f"s{number}", "args": {name: name}}]},
+            )
+        ).result
         assert made["name"] == made["description"] == name
         assert (await api.get(f"/workflow/{made['id']}")).result["execute_modules"][0]["args"] == {name: name}
         taken = await api.post("/workflow/create", {"name": name, "execute_modules": [module.step]})
@@ -153,14 +189,35 @@ async def test_odd_text_comes_back_as_it_went(api: Api, module: FakeModule) -> N
 
 @pytest.mark.gen_test
 async def test_both_languages(api: Api) -> None:
-    for header, sentence in [("en", "There is no such module."), ("zh-CN", "没有这个模块。"), ("", "没有这个模块。"), ("en;q=0.5, zh;q=0.9", "没有这个模块。")]:
+    for header, sentence in [
+        ("en", "There is no such module."),
+        ("zh-CN", "没有这个模块。"),
+        ("", "没有这个模块。"),
+        ("en;q=0.5, zh;q=0.9", "没有这个模块。"),
+    ]:
         answer = await api.get(f"/module/{NOBODY}", headers={"Accept-Language": header})
         assert answer.envelope["message"] == sentence
     wrong = await api.post("/workflow/create", {"name": 5}, headers={"Accept-Language": "en-GB"})
     assert wrong.error["fields"] == {"name": ["Expected str, got int."]}
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/api/nowhere", "/module", "/module/", "/workflow/", "/run/xyz", "//", "/api/auth/login/", "/..%2f..%2fetc/passwd", "/%00", "/%ff", "/" + "a" * 5000])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nowhere",
+        "/api/nowhere",
+        "/module",
+        "/module/",
+        "/workflow/",
+        "/run/xyz",
+        "//",
+        "/api/auth/login/",
+        "/..%2f..%2fetc/passwd",
+        "/%00",
+        "/%ff",
+        "/" + "a" * 5000,
+    ],
+)
 @pytest.mark.gen_test
 async def test_where_nothing_is(anonymous: Api, path: str) -> None:
     for method in ("GET", "POST", "DELETE"):

@@ -13,7 +13,7 @@ from server.clock import HeldClock
 from server.context import Context
 from server.platform import kept_answers
 from server.platform.tables import kept_answers as table
-from tests.api.client import Api, Answer
+from tests.api.client import Answer, Api
 from tests.api.module import FakeModule
 
 
@@ -52,7 +52,9 @@ async def test_another_body_is_refused(api: Api, workflow: dict[str, Any]) -> No
 
 @pytest.mark.gen_test
 async def test_a_key_belongs_to_its_caller_and_its_address(api: Api, anonymous: Api, workflow: dict[str, Any], module: FakeModule) -> None:
-    other = (await api.post("/workflow/create", {"name": "other", "execute_modules": [module.step]}, headers={"Idempotency-Key": "k"})).result
+    other = (
+        await api.post("/workflow/create", {"name": "other", "execute_modules": [module.step]}, headers={"Idempotency-Key": "k"})
+    ).result
     first = await execute(api, workflow, "k")
     assert (await execute(api, other, "k")).result["run_id"] != first.result["run_id"]
     robot = anonymous.as_caller((await api.post("/api/auth/api-keys", {"name": "r", "scopes": ["workflows:run"]})).result["key"])
@@ -95,7 +97,9 @@ async def test_an_answer_is_kept_for_a_day(api: Api, ctx: Context, clock: HeldCl
 
 
 @pytest.mark.gen_test
-async def test_what_died_while_it_was_handled_may_be_tried_again(api: Api, ctx: Context, clock: HeldClock, workflow: dict[str, Any]) -> None:
+async def test_what_died_while_it_was_handled_may_be_tried_again(
+    api: Api, ctx: Context, clock: HeldClock, workflow: dict[str, Any]
+) -> None:
     await execute(api, workflow, "k")
     await ctx.sql.write(lambda connection: connection.execute(table.update().values(status=None, body=None)))
     assert (await execute(api, workflow, "k")).type == "idempotency_running"

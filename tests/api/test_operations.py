@@ -33,7 +33,9 @@ async def test_health_tells_of_every_engine(anonymous: Api) -> None:
         health = (await anonymous.get(path)).result
         assert (health["state"], health["version"], health["instance"]) == ("up", __version__, "")
         assert set(health["engines"]) == ENGINES
-        assert all(engine["state"] == "up" and engine["mode"] == "embedded" and engine["latency_ms"] >= 0 for engine in health["engines"].values())
+        assert all(
+            engine["state"] == "up" and engine["mode"] == "embedded" and engine["latency_ms"] >= 0 for engine in health["engines"].values()
+        )
 
 
 @pytest.mark.gen_test
@@ -52,7 +54,9 @@ async def test_a_draining_server_is_alive_and_not_ready(anonymous: Api, app: Any
 
 
 @pytest.mark.gen_test
-async def test_an_absent_database_is_told_without_its_address(anonymous: Api, api: Api, ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_absent_database_is_told_without_its_address(
+    anonymous: Api, api: Api, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
     unplug(monkeypatch, ctx.sql, "ping", "read", "read_small")
     for caller in (anonymous, api):
         health = await caller.get("/health/")

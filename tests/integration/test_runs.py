@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from server.dispatch import progressing
+from server.dispatch.definitions import Definitions
 from tests.contract.waiting import until
 from tests.integration.house import House, open_house
 from zhihui_module import AsyncTask, Module
@@ -291,3 +292,32 @@ async def test_a_handler_of_the_client_that_is_asked_to_stop_stops(data: Path) -
             await house.api.post(f"/run/{run_id}/cancel")
             run = await house.api.ended(run_id)
             assert (run["state"], run["steps"][0]["cancel_confirmed"]) == ("cancelled", True)
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_an_edit_while_a_definition_is_read_is_neither_missed_nor_taken_for_a_removal(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_house(data) as house:
+        module = await house.api.register("m")
+        one, two = [await house.api.workflow(name, [module]) for name in ("one", "two")]
+        definitions = house.ctx.services.get(Definitions)
+        await definitions.get(one)
+        read, reading, go_on = house.ctx.sql.read, asyncio.Event(), asyncio.Event()
+
+        async def slow(transaction: Any) -> Any:
+            found = await read(transaction)
+            if not reading.is_set():
+                reading.set()
+                await go_on.wait()
+            return found
+
+        monkeypatch.setattr(house.ctx.sql, "read", slow)
+        getting = asyncio.create_task(definitions.get_many([one, two]))
+        await reading.wait()
+        for number in (one, two):
+            body = {"name": f"edited {number}", "execute_modules": [{"module_hash": module}]}
+            await house.api.ask("PUT", f"/workflow/{number}", body)
+        go_on.set()
+        assert set(await getting) == {one, two}
+        assert {found.name for found in (await definitions.get_many([one, two])).values()} == {f"edited {one}", f"edited {two}"}

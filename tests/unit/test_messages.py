@@ -9,8 +9,7 @@ import string
 import pytest
 
 from server.errors import DomainError
-from server.messages import CATALOGUE, say, text
-from server.messages import dispatch, engines, general, people, planning
+from server.messages import CATALOGUE, dispatch, engines, general, people, planning, say, text
 from tests.unit.house.source import SourceFile, files
 
 PARTS = (dispatch, engines, general, people, planning)

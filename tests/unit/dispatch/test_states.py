@@ -137,15 +137,15 @@ def test_nothing_leads_a_run_back_to_its_beginning() -> None:
 
 
 def test_every_state_is_active_or_ended() -> None:
-    assert RUN_ACTIVE | RUN_ENDED == set(RunState)
-    assert STEP_ACTIVE | STEP_ENDED == set(StepState)
+    assert set(RunState) == RUN_ACTIVE | RUN_ENDED
+    assert set(StepState) == STEP_ACTIVE | STEP_ENDED
     assert not RUN_ACTIVE & RUN_ENDED
     assert STEP_OUT < STEP_ACTIVE
     assert set(RUN_MOVES) == RUN_ACTIVE
     assert set(STEP_MOVES) == STEP_ACTIVE
     # whatever is unfinished can end in every way
-    assert all(RUN_ENDED <= targets for targets in RUN_MOVES.values())
-    assert all(STEP_ENDED <= targets for targets in STEP_MOVES.values())
+    assert all(targets >= RUN_ENDED for targets in RUN_MOVES.values())
+    assert all(targets >= STEP_ENDED for targets in STEP_MOVES.values())
 
 
 def test_moving_touches_one_row(connection: sa.Connection) -> None:
