@@ -16,7 +16,7 @@ from handlers.errors import MethodNotAllowed, fields_of
 from handlers.nesting import DEEPEST, is_too_deep
 from handlers.operation import Operation, operations_of
 from server.actor import NOBODY, Actor
-from server.errors import EngineAway, Invalid, Malformed, NotSignedIn, TooLarge
+from server.errors import Forbidden, Invalid, Malformed, NotSignedIn, TooLarge
 from server.logs import request_id as request_id_in_logs
 from server.messages import say, text
 from server.people.identify import identify
@@ -122,7 +122,7 @@ class ApiHandler(AnsweringHandler):
             self.actor = await identify(
                 self.ctx, bearer, address=self.request.remote_ip or "", request_id=self.request_id, locale=self.locale_wanted
             )
-        except (NotSignedIn, EngineAway):  # an open route answers a stranger too, and tells him that the database is away
+        except NotSignedIn:
             if declared.scope != ANYONE:
                 raise
         if declared.scope == ANYONE:
@@ -131,6 +131,8 @@ class ApiHandler(AnsweringHandler):
             raise NotSignedIn()
         if declared.scope != SIGNED_IN:
             self.actor.require(declared.scope)
+        if declared.everywhere and self.actor.organizations(declared.scope) is not None:
+            raise Forbidden(scope=declared.scope)
 
     # Parsing.
 

@@ -16,7 +16,7 @@ from server.dispatch.committing import carry_out
 from server.dispatch.definitions import Definition, Definitions
 from server.dispatch.effects import Effects
 from server.ids import new_id
-from server.platform.schedules import ledger
+from server.platform.schedules import ledger, rows
 from server.platform.schedules.agenda import Due
 from server.platform.schedules.ledger import Entry, Outcome
 from server.platform.schedules.misfire import Verdict, settle
@@ -110,10 +110,11 @@ class Firing:
             ledger.check_epoch(connection, epoch)
             entries = [msgspec.structs.replace(entry) for entry, _ in pairs]
             recorded = ledger.find_recorded(connection, entries)
+            versions = rows.read_versions(connection, {entry.schedule_id for entry in entries})
             fresh = [
                 (entry, schedule)
                 for entry, (_, schedule) in zip(entries, pairs, strict=True)
-                if (entry.schedule_id, entry.planned_at) not in recorded
+                if (entry.schedule_id, entry.planned_at) not in recorded and not _is_outdated(entry, schedule, versions)
             ]
             effects = Effects(ctx)
             _begin_runs(connection, effects, fresh, definitions)
@@ -166,6 +167,12 @@ def _entry(
         through=through,
         count=count,
     )
+
+
+def _is_outdated(entry: Entry, schedule: Schedule, versions: Mapping[int, tuple[int, datetime]]) -> bool:
+    """Whether an edit that we have not heard of yet has taken the instant over: it is planned anew under the edited row."""
+    current = versions.get(schedule.id)
+    return current is not None and current[0] != schedule.version and entry.starts_at > current[1]
 
 
 def _starts_run(entry: Entry, schedule: Schedule) -> bool:

@@ -6,7 +6,7 @@ from handlers.base import ApiHandler
 from handlers.operation import operation
 from server.dispatch import scheduler
 from server.dispatch.scheduler import Reloaded
-from server.platform.schedules import actions, pausing
+from server.platform.schedules import pausing
 from server.platform.schedules.actions import JobPatch, JobStarted, ScheduledJob
 from server.platform.schedules.pausing import Pause
 
@@ -16,11 +16,11 @@ ID = r"(?P<schedule_id>[0-9]{1,18})"
 class JobsHandler(ApiHandler):
     @operation("schedules:read", "All schedules, with the next and the last fire of each.")
     async def get(self) -> list[ScheduledJob]:
-        return await actions.list_jobs(self.ctx, self.actor)
+        return await scheduler.list_jobs(self.ctx, self.actor)
 
 
 class ReloadHandler(ApiHandler):
-    @operation("schedules:write", "Read the schedules again; unchanged ones keep their place.")
+    @operation("schedules:write", "Read the schedules again; unchanged ones keep their place.", everywhere=True)
     async def post(self) -> Reloaded:
         return await scheduler.reload(self.ctx, self.actor)
 
@@ -30,11 +30,11 @@ class PauseHandler(ApiHandler):
     async def get(self) -> Pause:
         return await pausing.get_pause(self.ctx, self.actor)
 
-    @operation("schedules:write", "Pause all schedules.")
+    @operation("schedules:write", "Pause all schedules.", everywhere=True)
     async def post(self) -> Pause:
         return await pausing.set_pause(self.ctx, self.actor, True)
 
-    @operation("schedules:write", "Let the schedules go on.")
+    @operation("schedules:write", "Let the schedules go on.", everywhere=True)
     async def delete(self) -> Pause:
         return await pausing.set_pause(self.ctx, self.actor, False)
 

@@ -184,7 +184,7 @@ class EventsHandler(SocketHandler):
         if topic == "runs":
             return self.actor.organizations("workflows:read") is None
         if topic.startswith("task:"):
-            return self.actor.may("tasks:read")
+            return self.actor.organizations("tasks:read") is None
         return await may_follow_run(self.ctx, self.actor, topic.partition(":")[2])
 
     def tell(self, topic: str, event: str, data: Any) -> None:

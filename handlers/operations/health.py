@@ -36,12 +36,14 @@ class Alive(msgspec.Struct):
     state: str
 
 
-class HealthHandler(ApiHandler):
+class AlwaysOpen(ApiHandler):
     async def load_actor(self, declared: Operation) -> None:
         """Without the database nobody can be told who calls; how the engines are must be told all the same."""
         with contextlib.suppress(EngineAway):
             await super().load_actor(declared)
 
+
+class HealthHandler(AlwaysOpen):
     @operation(ANYONE, "Each engine, how fast it answers, and its mode; 503 when a required one is away.", raw=True)
     async def get(self) -> Health:
         ctx = self.ctx
@@ -67,13 +69,13 @@ class HealthHandler(ApiHandler):
         return answer
 
 
-class LiveHandler(ApiHandler):
+class LiveHandler(AlwaysOpen):
     @operation(ANYONE, "The process lives and its loop turns.")
     async def get(self) -> Alive:
         return Alive("alive")
 
 
-class ReadyHandler(ApiHandler):
+class ReadyHandler(AlwaysOpen):
     @operation(ANYONE, "Requests may be sent here: the required engines answer and the server is not going down.")
     async def get(self) -> Alive:
         if self.requests.draining:

@@ -17,7 +17,7 @@ class CalendarsHandler(ApiHandler):
     async def get(self) -> list[CalendarView]:
         return await calendars.list_calendars(self.ctx, self.actor)
 
-    @operation("schedules:write", "Make or replace the calendar of that name.", idempotent=True)
+    @operation("schedules:write", "Make or replace the calendar of that name.", idempotent=True, everywhere=True)
     async def post(self, body: CalendarBody) -> CalendarView:
         return await calendars.put_calendar(self.ctx, self.actor, body)
 
@@ -27,14 +27,14 @@ class CalendarHandler(ApiHandler):
     async def get(self, name: str) -> CalendarView:
         return await calendars.get_calendar(self.ctx, self.actor, name)
 
-    @operation("schedules:write", "Remove a calendar that no schedule uses.")
+    @operation("schedules:write", "Remove a calendar that no schedule uses.", everywhere=True)
     async def delete(self, name: str) -> Done:
         await calendars.remove_calendar(self.ctx, self.actor, name)
         return Done()
 
 
 class ImportHandler(ApiHandler):
-    @operation("schedules:write", "Make or replace a calendar from an .xlsx or JSON file, sent as the raw body.")
+    @operation("schedules:write", "Make or replace a calendar from an .xlsx or JSON file, sent as the raw body.", everywhere=True)
     async def post(self, name: str) -> CalendarView:
         return await calendars.import_calendar(self.ctx, self.actor, name, self.raw_body())
 

@@ -12,31 +12,31 @@ ID = r"(?P<task_id>[0-9a-f]{32})"
 
 
 class TasksHandler(ApiHandler):
-    @operation("tasks:read", "Tasks, by queue and state, newest first.")
+    @operation("tasks:read", "Tasks, by queue and state, newest first.", everywhere=True)
     async def get(self, query: TaskQuery) -> Page[Task]:
         return await task_actions.list_tasks(self.ctx, self.actor, query)
 
 
 class StatsHandler(ApiHandler):
-    @operation("tasks:read", "The figures of each queue.")
+    @operation("tasks:read", "The figures of each queue.", everywhere=True)
     async def get(self) -> list[QueueStats]:
         return await task_actions.queue_stats(self.ctx, self.actor)
 
 
 class TaskHandler(ApiHandler):
-    @operation("tasks:read", "A task.")
+    @operation("tasks:read", "A task.", everywhere=True)
     async def get(self, task_id: str) -> Task:
         return await task_actions.get_task(self.ctx, self.actor, task_id)
 
 
 class RetryHandler(ApiHandler):
-    @operation("tasks:write", "Queue a dead or cancelled task again.")
+    @operation("tasks:write", "Queue a dead or cancelled task again.", everywhere=True)
     async def post(self, task_id: str) -> Task:
         return await task_actions.retry_task(self.ctx, self.actor, task_id)
 
 
 class CancelHandler(ApiHandler):
-    @operation("tasks:write", "Cancel a task, or ask it to stop.")
+    @operation("tasks:write", "Cancel a task, or ask it to stop.", everywhere=True)
     async def post(self, task_id: str) -> Task:
         return await task_actions.cancel_task(self.ctx, self.actor, task_id)
 

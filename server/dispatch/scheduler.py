@@ -14,6 +14,7 @@ from server.errors import Invalid
 from server.messages import say
 from server.platform.schedules import actions, rows
 from server.platform.schedules.actions import JobPatch, JobStarted, ScheduledJob
+from server.platform.schedules.errors import ScheduleNotFound
 from server.platform.schedules.rows import ScheduleChanged, ScheduleKind
 
 
@@ -26,6 +27,23 @@ class Reloaded(msgspec.Struct):
     message: str
 
 
+async def list_jobs(ctx: Context, actor: Actor) -> list[ScheduledJob]:
+    """All schedules that the caller may see: the system's own are for those who hold the scope everywhere."""
+    places = actor.organizations("schedules:read")
+    jobs = await actions.list_jobs(ctx, actor)
+    if places is None:
+        return jobs
+    mine = sa.select(workflow_table.c.id).where(workflow_table.c.organization_id.in_(places))
+    seen = await ctx.sql.read(lambda connection: set(connection.execute(mine).scalars()))
+    return [job for job in jobs if job.workflow_id in seen]
+
+
+def _check_system(actor: Actor) -> None:
+    """A system job belongs to no organization."""
+    if actor.organizations("schedules:write") is not None:
+        raise ScheduleNotFound()
+
+
 async def patch_job(ctx: Context, actor: Actor, schedule_id: int, patch: JobPatch) -> ScheduledJob:
     """Edit a schedule; that of a workflow is part of the workflow and is edited there. Raises ScheduleNotFound, Invalid."""
     schedule = await actions.get_schedule(ctx, schedule_id)
@@ -36,6 +54,7 @@ async def patch_job(ctx: Context, actor: Actor, schedule_id: int, patch: JobPatc
             ctx, actor, str(schedule.target_id), crons=patch.crons, timezone=patch.timezone, enabled=patch.enabled
         )
     else:
+        _check_system(actor)
         await actions.patch_system_job(ctx, actor, schedule, patch)
     return await actions.get_job(ctx, actor, schedule_id)
 
@@ -46,6 +65,7 @@ async def run_job(ctx: Context, actor: Actor, schedule_id: int) -> JobStarted:
     if schedule.kind is ScheduleKind.WORKFLOW:
         started = await runs.execute(ctx, actor, str(schedule.target_id), ExecuteBody())
         return JobStarted(id=schedule_id, run_id=started.run_id)
+    _check_system(actor)
     return await actions.run_system_job(ctx, actor, schedule)
 
 

@@ -127,9 +127,7 @@ class MysqlDoor:
         try:
             return await asyncio.shield(self._read_small(transaction))
         except EngineAway:
-            return await asyncio.shield(
-                self._read_small(transaction)
-            )  # it may have died in the pool; reading twice does no harm
+            return await asyncio.shield(self._read_small(transaction))  # it may have died in the pool; reading twice does no harm
 
     async def _read_small(self, transaction: Transaction[T]) -> T:
         with _away():

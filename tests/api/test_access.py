@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from handlers.operation import Operation, operations_of
 from server.app import ROUTES
 from server.context import Context
+from server.dispatch.tables import modules
 from server.people import keys
 from server.people.identify import identify
+from server.people.passwords import Passwords
 from server.people.schemas import ApiKeyRequest
+from server.people.tables import organizations, role_grants, roles, users
 from server.scopes import ANYONE, SIGNED_IN
-from tests.api.client import Api
+from tests.api.client import Answer, Api
+from tests.api.module import FakeModule
 
 ID = "0" * 32
 EXAMPLES = {"hash": ID, "ref": ID, "run_id": ID, "task_id": ID, "sha256": "0" * 64, "schedule_id": "1", "key_id": "1", "name": "x"}
@@ -52,6 +58,135 @@ async def test_a_key_without_scopes_gets_nowhere(api: Api, anonymous: Api, ctx: 
         answer = await powerless.request(method, path, body=b"{}" if method in ("POST", "PUT", "PATCH") else None)
         assert (answer.status, answer.type) == (403, "forbidden"), f"{method} {path}"
         assert declared.scope in answer.envelope["message"], f"{method} {path}"
+
+
+async def user(ctx: Context, anonymous: Api, name: str, role: str | None, organization: int = 1) -> Api:
+    """A user put in by SQL, with one role somewhere or none, signed in."""
+    hashed, now = await ctx.services.get(Passwords).hash("a password"), ctx.clock.now()
+    row = {"username": name, "username_key": name, "name": name, "kind": "person", "state": "active", "password_hash": hashed}
+
+    def transaction(connection: sa.Connection) -> None:
+        made = connection.execute(users.insert().values(**row, organization_id=organization, created_at=now, updated_at=now))
+        assert made.inserted_primary_key
+        if role is not None:
+            role_id = connection.execute(sa.select(roles.c.id).where(roles.c.name == role)).scalar_one()
+            grant = {"user_id": made.inserted_primary_key[0], "role_id": role_id, "organization_id": organization}
+            connection.execute(role_grants.insert().values(**grant))
+
+    await ctx.sql.write(transaction)
+    pair = (await anonymous.post("/api/auth/login", {"username": name, "password": "a password"})).result
+    return anonymous.as_caller(pair["access_token"])
+
+
+async def organization(ctx: Context, code: str) -> int:
+    now = ctx.clock.now()
+    values = {"parent_id": 1, "name": code, "code": code, "kind": "school", "created_at": now}
+    made = await ctx.sql.write(lambda connection: connection.execute(organizations.insert().values(**values)).inserted_primary_key)
+    assert made
+    return int(made[0])
+
+
+async def ask(api: Api, method: str, path: str, body: Any = None) -> Answer:
+    """A request with a body where the method takes one."""
+    return await (api.request(method, path, body or {}) if method in ("POST", "PUT", "PATCH") else api.request(method, path))
+
+
+@pytest.mark.gen_test(timeout=120)
+async def test_a_user_without_a_role_gets_nowhere(anonymous: Api, ctx: Context) -> None:
+    nobody = await user(ctx, anonymous, "student", None)
+    for method, path, declared in verbs():
+        if declared.scope not in (ANYONE, SIGNED_IN):
+            assert (await ask(nobody, method, path)).status in (403, 404), f"{method} {path}"
+    me = (await nobody.get("/api/auth/me")).result
+    assert (me["roles"], me["scopes"]) == ([], [])
+
+
+@pytest.mark.gen_test(timeout=120)
+async def test_an_auditor_changes_nothing(anonymous: Api, ctx: Context) -> None:
+    auditor = await user(ctx, anonymous, "auditor", "auditor")
+    for method, path, declared in verbs():
+        if declared.scope not in (ANYONE, SIGNED_IN) and not declared.scope.endswith(":read"):
+            assert (await ask(auditor, method, path)).status == 403, f"{method} {path}"
+    for path in ("/module/list", "/workflow/list", "/scheduler/jobs", "/api/users", "/api/tasks", "/api/calendars"):
+        assert (await auditor.get(path)).status == 200
+
+
+@pytest.mark.gen_test(timeout=120)
+async def test_one_organizations_operator_sees_and_does_nothing_elsewhere(
+    api: Api, anonymous: Api, ctx: Context, module: FakeModule, workflow: dict[str, Any]
+) -> None:
+    operator = await user(ctx, anonymous, "operator", "operator", await organization(ctx, "physics"))
+    run = (await api.post(f"/workflow/{workflow['id']}/execute", {})).result["run_id"]
+    step = (await api.get(f"/run/{run}")).result["steps"][0]["id"]
+    jobs = {job["kind"]: f"/scheduler/jobs/{job['id']}" for job in (await api.get("/scheduler/jobs")).result}
+    for path in ("/module/list", "/module/online", "/workflow/list", "/scheduler/jobs"):
+        assert (await operator.get(path)).result == [], path
+    mine, draft = f"/workflow/{workflow['id']}", {"name": "w", "execute_modules": [module.step]}
+    for method, path, body in [
+        ("GET", f"/module/{module.hash}", None),
+        ("PATCH", f"/module/{module.hash}", {"description": "mine"}),
+        ("DELETE", f"/module/{module.hash}", None),
+        ("POST", "/module/send_message", {"module_hash": module.hash, "message": "x"}),
+        ("GET", mine, None),
+        ("GET", f"/workflow/{workflow['workflow_id']}", None),
+        ("PUT", mine, draft),
+        ("DELETE", mine, None),
+        ("POST", f"{mine}/enable", None),
+        ("POST", f"{mine}/disable", None),
+        ("POST", f"{mine}/execute", None),
+        ("POST", f"{mine}/backfill", {"from": "2026-01-01T00:00:00", "to": "2026-01-02T00:00:00"}),
+        ("GET", f"{mine}/fires", None),
+        ("GET", f"{mine}/why?at=2026-01-01T00:00:00", None),
+        ("GET", f"{mine}/runs", None),
+        ("POST", "/workflow/preview", {**draft, "id": workflow["id"]}),
+        ("GET", f"/run/{run}", None),
+        ("GET", f"/run/{run}/logs?step_id={step}", None),
+        ("POST", f"/run/{run}/cancel", None),
+        ("POST", f"/run/{run}/retry", None),
+        ("PATCH", jobs["workflow"], {"enabled": False}),
+        ("POST", f"{jobs['workflow']}/run", None),
+        ("PATCH", jobs["system"], {"enabled": False}),
+        ("POST", f"{jobs['system']}/run", None),
+    ]:
+        assert (await ask(operator, method, path, body)).status == 404, f"{method} {path}"
+    assert (await api.get(f"/run/{run}")).result["state"] == "dispatched"
+
+
+@pytest.mark.gen_test(timeout=120)
+async def test_what_belongs_to_no_organization_is_for_those_who_may_everywhere(anonymous: Api, ctx: Context) -> None:
+    operator = await user(ctx, anonymous, "operator", "operator", await organization(ctx, "physics"))
+    asked = 0
+    for method, path, declared in verbs():
+        if declared.everywhere:
+            assert (await ask(operator, method, path)).status == 403, f"{method} {path}"
+            asked += 1
+    assert asked >= 10
+
+
+@pytest.mark.gen_test
+async def test_an_operator_works_where_the_role_holds(api: Api, anonymous: Api, ctx: Context, module: FakeModule) -> None:
+    physics, chemistry = await organization(ctx, "physics"), await organization(ctx, "chemistry")
+    operator = await user(ctx, anonymous, "operator", "operator", physics)
+    await ctx.sql.write(lambda connection: connection.execute(modules.update().values(organization_id=physics)))
+    body = {"name": "mine", "execute_modules": [module.step], "organization_id": physics}
+    refused = await operator.post("/workflow/create", {**body, "organization_id": chemistry})
+    assert (refused.status, refused.type) == (403, "forbidden")
+    assert (await operator.post("/workflow/create", {**body, "organization_id": None})).status == 403
+    made = (await operator.post("/workflow/create", body)).result
+    assert [one["id"] for one in (await operator.get("/workflow/list")).result] == [made["id"]]
+    assert [job["workflow_id"] for job in (await operator.get("/scheduler/jobs")).result] == [made["workflow_id"]]
+    assert (await operator.put(f"/workflow/{made['id']}", {**body, "organization_id": chemistry})).status == 403
+    assert (await operator.post(f"/workflow/{made['id']}/execute", {})).status == 200
+
+
+@pytest.mark.gen_test
+async def test_the_users_of_ones_own_organization(api: Api, anonymous: Api, ctx: Context) -> None:
+    physics = await organization(ctx, "physics")
+    head = await user(ctx, anonymous, "head", "organization_admin", physics)
+    await user(ctx, anonymous, "student", None, physics)
+    assert [one["username"] for one in (await head.get("/api/users")).result["items"]] == ["head", "student"]
+    assert (await head.get("/api/users?q=admin")).result["total"] == 0
+    assert (await api.get("/api/users")).result["total"] == 3
 
 
 @pytest.mark.gen_test

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
 
-from handlers.operation import operations_of
-from server.app import ROUTES
 from server.config import Settings
 from server.context import Context
 from tests.api.client import Api
 from tests.api.module import FakeModule
+from tests.api.test_access import verbs
 from tests.embedded import settings_in
 
 NOBODY = 32 * "0"
-EXAMPLES = {
-    "hash": NOBODY,
-    "ref": NOBODY,
-    "run_id": NOBODY,
-    "task_id": NOBODY,
-    "sha256": 64 * "0",
-    "schedule_id": "1",
-    "key_id": "1",
-    "name": "x",
-}
 BODIES = [
     b"",
     b"{",
@@ -54,16 +42,11 @@ BODIES = [
 TYPES = ["application/json", "text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", ""]
 
 
-def verbs() -> list[tuple[str, str]]:
-    """Method and an address of every verb that may take a body."""
-    found = []
-    for pattern, handler in ROUTES:
-        path = re.sub(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)", lambda match: EXAMPLES[match[1]], pattern).replace("\\", "").removesuffix("?")
-        found += [(method, path) for method in operations_of(handler) if method in ("POST", "PUT", "PATCH", "DELETE")]
-    return found
+TAKING = [(method, path) for method, path, _ in verbs() if method != "GET"]
+GIVING = sorted({path for method, path, _ in verbs() if method == "GET"})
 
 
-@pytest.mark.parametrize(("method", "path"), verbs(), ids=lambda part: part)
+@pytest.mark.parametrize(("method", "path"), TAKING, ids=lambda part: part)
 @pytest.mark.gen_test(timeout=60)
 async def test_no_body_breaks_anything(api: Api, method: str, path: str) -> None:
     if path == "/api/auth/logout":
@@ -95,21 +78,7 @@ QUERIES = [
 ]
 
 
-@pytest.mark.parametrize(
-    "path",
-    sorted(
-        {
-            path
-            for pattern, handler in ROUTES
-            if "GET" in operations_of(handler)
-            for path in [
-                re.sub(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)", lambda match: EXAMPLES[match[1]], pattern)
-                .replace("\\", "")
-                .removesuffix("?")
-            ]
-        }
-    ),
-)
+@pytest.mark.parametrize("path", GIVING)
 @pytest.mark.gen_test(timeout=60)
 async def test_no_query_breaks_anything(api: Api, path: str, workflow: dict[str, Any]) -> None:
     path = path.replace(f"/workflow/{NOBODY}", f"/workflow/{workflow['id']}")
@@ -118,6 +87,7 @@ async def test_no_query_breaks_anything(api: Api, path: str, workflow: dict[str,
         assert answer.status < 500, (query[:50], answer)
 
 
+@pytest.mark.holds_loop  # the client, on the same loop, handles megabytes, too
 @pytest.mark.gen_test
 async def test_ten_megabytes_are_too_much(api: Api, anonymous: Api) -> None:
     for path in ("/workflow/create", "/workflow/preview", "/module/register", "/api/calendars/x/import"):
@@ -128,6 +98,7 @@ async def test_ten_megabytes_are_too_much(api: Api, anonymous: Api) -> None:
     assert (await api.get("/module/list")).result == []
 
 
+@pytest.mark.holds_loop  # the client, on the same loop, handles megabytes, too
 @pytest.mark.gen_test
 async def test_what_just_fits_is_taken(api: Api, module: FakeModule) -> None:
     args = {"text": "x" * (7 << 20)}

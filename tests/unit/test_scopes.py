@@ -20,6 +20,7 @@ OPEN = {
     "/api/auth/login": "to sign in",
     "/api/auth/refresh": "the refresh token is the proof",
     "/module/register": "the action checks: loopback in development, the module key, or modules:write",
+    "/": "the API's reference, as long as there is no browser UI",
     "/module/online": "the action checks, on the same terms",
     "/module/(?P<hash>[0-9a-f]{32})/files": "the action checks, on the same terms",
     "/files/(?P<sha256>[0-9a-f]{64})": "the signature in the link is the proof",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -77,6 +78,13 @@ def _read(row: Any) -> Schedule:
 
 def read_all(connection: sa.Connection) -> list[Schedule]:
     return [_read(row) for row in connection.execute(_with_calendar.order_by(schedules.c.id))]
+
+
+def read_versions(connection: sa.Connection, schedule_ids: Iterable[int]) -> dict[int, tuple[int, datetime]]:
+    """The version of each schedule and the time from which it holds; a schedule that was removed is not among them."""
+    columns = (schedules.c.id, schedules.c.version, schedules.c.effective_from)
+    found = connection.execute(sa.select(*columns).where(schedules.c.id.in_(list(schedule_ids))))
+    return {row.id: (row.version, row.effective_from) for row in found}
 
 
 def find(connection: sa.Connection, schedule_id: int) -> Schedule | None:
