@@ -34,6 +34,7 @@ class ScheduleLoop:
         self._agenda = Agenda()
         self._schedules: dict[int, Schedule] = {}
         self._changed: set[int | None] = set()
+        self._stretches: dict[int, datetime] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.leading = False
@@ -123,6 +124,7 @@ class ScheduleLoop:
         self._firing.begin(epoch, stopped_at=taken.stopped_at, taken_over_at=now, paused=(await ctx.sql.read(read_pause)).paused)
         self._agenda, self._schedules = Agenda(), {}
         self._changed.clear()
+        self._stretches = await ctx.sql.read(lambda connection: ledger.find_stretches(connection, until))
         await self._load(until)
         while not lost.is_set():
             await self._fire_due()
@@ -185,7 +187,10 @@ class ScheduleLoop:
 
     def _put(self, schedule: Schedule, until: datetime) -> None:
         planned = Planned(id=str(schedule.id), version=schedule.version, cadence=schedule.cadence)
-        if self._agenda.put(planned, max(until, schedule.effective_from)):
+        after = max(until, schedule.effective_from)
+        if schedule.id in self._stretches:
+            after = max(after, self._stretches[schedule.id] + timedelta(seconds=schedule.cadence.shift_s))
+        if self._agenda.put(planned, after):
             self._schedules[schedule.id] = schedule
 
     def _remove(self, schedule_id: int) -> None:

@@ -91,6 +91,7 @@ fires = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.UniqueConstraint("schedule_id", "planned_at"),
     sa.Index(None, "created_at"),
+    sa.Index(None, "through"),
 )
 
 # One row: who plans, under which epoch, and up to which start time everything is in the ledger.

@@ -121,6 +121,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("fires", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_fires_created_at"), ["created_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_fires_through"), ["through"], unique=False)
 
     op.create_table(
         "kept_answers",
@@ -458,6 +459,7 @@ def downgrade() -> None:
 
     op.drop_table("kept_answers")
     with op.batch_alter_table("fires", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_fires_through"))
         batch_op.drop_index(batch_op.f("ix_fires_created_at"))
 
     op.drop_table("fires")

@@ -116,6 +116,12 @@ def find_recorded(connection: sa.Connection, entries: list[Entry]) -> set[tuple[
     return found
 
 
+def find_stretches(connection: sa.Connection, after: datetime) -> dict[int, datetime]:
+    """Per schedule, up to which planned instant a widened row goes beyond `after`; a crash came before the note of it."""
+    found = sa.select(fires.c.schedule_id, sa.func.max(fires.c.through).label("through")).where(fires.c.through > after)
+    return {row.schedule_id: row.through for row in connection.execute(found.group_by(fires.c.schedule_id))}
+
+
 def write(connection: sa.Connection, entries: list[Entry], *, epoch: int, now: datetime) -> None:
     """Add the rows, or widen the ones that they continue."""
     rows: list[dict[str, Any]] = []
