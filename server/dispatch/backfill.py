@@ -78,6 +78,7 @@ async def backfill(ctx: Context, actor: Actor, ref: str, request: BackfillReques
     planned = [instant for instant in found if instant.excluded is None]
 
     def transaction(connection: sa.Connection, effects: Effects) -> tuple[list[Instant], list[str]]:
+        access_workflow(connection, actor, ref, "workflows:run", lock=True)  # two at once would fill in the same instants
         missing = _missing(connection, workflow_id, schedule.id, planned)
         if request.dry_run or not missing:
             return missing, []
