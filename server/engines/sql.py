@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import sqlalchemy as sa
 
@@ -11,6 +12,22 @@ from server.config import Settings
 
 T = TypeVar("T")
 Transaction = Callable[[sa.Connection], T]
+
+
+class Waiting(NamedTuple):
+    """A transaction that waits for its commit, and the future that its caller waits for."""
+
+    transaction: Transaction[Any]
+    done: asyncio.Future[Any]
+
+    def settle(self, value: Any, error: BaseException | None) -> None:
+        """Tell the caller. One that was cancelled meanwhile hears nothing; what it asked for has happened all the same."""
+        if self.done.done():
+            return
+        if error is not None:
+            self.done.set_exception(error)
+        else:
+            self.done.set_result(value)
 
 
 class SqlDoor(Protocol):

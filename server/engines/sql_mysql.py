@@ -8,12 +8,12 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from server.engines.sql import Transaction
+from server.engines.sql import Transaction, Waiting
 from server.errors import EngineAway
 
 T = TypeVar("T")
@@ -32,11 +32,6 @@ COMMITTERS = 3
 LARGEST_BATCH = 32
 
 
-class _Waiting(NamedTuple):
-    transaction: Transaction[Any]
-    done: asyncio.Future[Any]
-
-
 class MysqlDoor:
     """A pool of connections to one MySQL server. Transactions that wait at the same moment share a commit."""
 
@@ -44,7 +39,7 @@ class MysqlDoor:
     dialect: Literal["sqlite", "mysql"] = "mysql"
 
     def __init__(self, url: sa.URL, *, pool_size: int) -> None:
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._committing: set[asyncio.Task[None]] = set()
         common: dict[str, Any] = {
             "pool_recycle": 1800,
@@ -74,7 +69,7 @@ class MysqlDoor:
 
     async def write(self, transaction: Transaction[T]) -> T:
         # Shielded by its future: a caller that goes away must not leave half a protocol exchange on a pooled connection.
-        waiting = _Waiting(transaction, asyncio.get_running_loop().create_future())
+        waiting = Waiting(transaction, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if len(self._committing) < COMMITTERS:
             task = asyncio.create_task(self._commit_waiting(), name="mysql-commit")
@@ -92,31 +87,31 @@ class MysqlDoor:
             for one in batch:
                 await self._commit_alone(one)
 
-    async def _commit_together(self, batch: list[_Waiting]) -> bool:
+    async def _commit_together(self, batch: list[Waiting]) -> bool:
         """One commit for the whole batch; False, nothing having happened, when any of its transactions fails."""
         try:
             values = await self._run(lambda connection: [one.transaction(connection) for one in batch])
         except EngineAway as away:
             for one in batch:
-                _settle(one, None, away)
+                one.settle(None, away)
             return True
         except Exception:
             return False  # each is tried alone, and its own caller hears its own error
         for one, value in zip(batch, values, strict=True):
-            _settle(one, value, None)
+            one.settle(value, None)
         return True
 
-    async def _commit_alone(self, one: _Waiting) -> None:
+    async def _commit_alone(self, one: Waiting) -> None:
         for attempt in range(RETRIES):
             try:
-                _settle(one, await self._run(one.transaction), None)
+                one.settle(await self._run(one.transaction), None)
                 return
             except sa.exc.OperationalError as error:
                 if _code(error) not in (DEADLOCK, LOCK_WAIT) or attempt == RETRIES - 1:
-                    _settle(one, None, error)
+                    one.settle(None, error)
                     return
             except Exception as error:
-                _settle(one, None, error)
+                one.settle(None, error)
                 return
             await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))
 
@@ -186,15 +181,6 @@ def _ping_the_idle(engine: AsyncEngine) -> None:
             engine.dialect.do_ping(connection)
         except engine.dialect.loaded_dbapi.Error as error:
             raise sa.exc.DisconnectionError(str(error)) from error  # the pool then tries another one, or a new one
-
-
-def _settle(one: _Waiting, value: Any, error: BaseException | None) -> None:
-    if one.done.done():
-        return  # the caller was cancelled; what it asked for has happened all the same
-    if error is not None:
-        one.done.set_exception(error)
-    else:
-        one.done.set_result(value)
 
 
 def _code(error: sa.exc.DBAPIError) -> int:

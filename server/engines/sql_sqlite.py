@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from server.engines.sql import Transaction
+from server.engines.sql import Transaction, Waiting
 from server.errors import EngineAway
 
 T = TypeVar("T")
@@ -27,13 +27,8 @@ READERS = 3
 BUSY_TIMEOUT_S = 15.0
 
 
-class _Waiting(NamedTuple):
-    transaction: Transaction[Any]
-    done: asyncio.Future[Any]
-
-
 class _Outcome(NamedTuple):
-    done: asyncio.Future[Any]
+    waiting: Waiting
     value: Any
     error: BaseException | None
 
@@ -47,7 +42,7 @@ class SqliteDoor:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._loop = asyncio.get_running_loop()
-        self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._serve, name="sqlite-writer", daemon=True)
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
         self._reading = self._engine(sa.pool.QueuePool, pool_size=READERS, max_overflow=0, query_only=True)
@@ -83,7 +78,7 @@ class SqliteDoor:
     async def write(self, transaction: Transaction[T]) -> T:
         self._check_open()
         done: asyncio.Future[T] = self._loop.create_future()
-        self._waiting.put(_Waiting(transaction, done))
+        self._waiting.put(Waiting(transaction, done))
         return await done
 
     async def read(self, transaction: Transaction[T]) -> T:
@@ -134,13 +129,13 @@ class SqliteDoor:
     def _serve(self) -> None:
         engine = self._engine(sa.pool.StaticPool, query_only=False)
         connection: sa.Connection | None = None
-        taken: deque[_Waiting] = deque()
+        taken: deque[Waiting] = deque()
         going = True
         while going or taken:
             going = going and self._take(taken)
             if not taken:
                 break
-            tried: list[_Waiting] = []
+            tried: list[Waiting] = []
             try:
                 if connection is None:
                     connection = engine.connect()
@@ -149,14 +144,14 @@ class SqliteDoor:
                 failure = _translated(error) if isinstance(error, sa.exc.DBAPIError | sqlite3.Error) else error
                 if not tried:
                     tried, taken = list(taken), deque()
-                outcomes = [_Outcome(waiting.done, None, failure) for waiting in tried]
+                outcomes = [_Outcome(waiting, None, failure) for waiting in tried]
                 connection = _rolled_back(connection)
             self._loop.call_soon_threadsafe(_settle, outcomes)
         if connection is not None:
             connection.close()
         engine.dispose()
 
-    def _take(self, taken: deque[_Waiting]) -> bool:
+    def _take(self, taken: deque[Waiting]) -> bool:
         """Take what waits, waiting for it when there is nothing to do; False when there will be no more."""
         try:
             while len(taken) < LARGEST_BATCH:
@@ -178,7 +173,7 @@ def _prepare(path: Path) -> None:
         connection.close()
 
 
-def _commit(connection: sa.Connection, taken: deque[_Waiting], tried: list[_Waiting]) -> list[_Outcome]:
+def _commit(connection: sa.Connection, taken: deque[Waiting], tried: list[Waiting]) -> list[_Outcome]:
     """Run what was taken in one commit, until that has lasted long enough; what was run is in `tried`, what was not stays in `taken`."""
     # Straight to the driver: these run around every transaction.
     raw = connection.connection.cursor()
@@ -190,10 +185,10 @@ def _commit(connection: sa.Connection, taken: deque[_Waiting], tried: list[_Wait
         tried.append(waiting)
         raw.execute("SAVEPOINT one")
         try:
-            outcomes.append(_Outcome(waiting.done, waiting.transaction(connection), None))
+            outcomes.append(_Outcome(waiting, waiting.transaction(connection), None))
         except Exception as error:  # the caller gets it; the others' work stays
             raw.execute("ROLLBACK TO one")
-            outcomes.append(_Outcome(waiting.done, None, _translated(error) if isinstance(error, sa.exc.DBAPIError) else error))
+            outcomes.append(_Outcome(waiting, None, _translated(error) if isinstance(error, sa.exc.DBAPIError) else error))
         raw.execute("RELEASE one")
     raw.execute("COMMIT")
     raw.close()
@@ -214,13 +209,8 @@ def _rolled_back(connection: sa.Connection | None) -> sa.Connection | None:
 
 
 def _settle(outcomes: list[_Outcome]) -> None:
-    for done, value, error in outcomes:
-        if done.done():
-            continue  # the caller was cancelled; what it asked for has happened all the same
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(value)
+    for waiting, value, error in outcomes:
+        waiting.settle(value, error)
 
 
 def _translated(error: sa.exc.DBAPIError | sqlite3.Error) -> Exception:
