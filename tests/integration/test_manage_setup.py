@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from server.commands import COMMANDS, WITHOUT_ENGINES
+
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.integration
 
@@ -112,8 +114,8 @@ def test_a_python_without_venv_says_what_to_install(project: Path) -> None:
 def test_help_needs_nothing(project: Path, arguments: tuple[str, ...]) -> None:
     told = manage(project, *arguments)
     assert told.returncode == 0
-    commands = "demo start run stop restart reload status logs logs-follow deploy migrate test check bench backup restore create_admin"
-    for command in commands.split():
+    commands = "demo start run stop restart reload status logs logs-follow deploy migrate test check bench"
+    for command in [*commands.split(), *WITHOUT_ENGINES, *COMMANDS]:
         assert command in told.stdout, command
     assert not (project / ".venv").exists()
 
