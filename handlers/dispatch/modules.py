@@ -5,6 +5,7 @@ from __future__ import annotations
 from handlers.base import ApiHandler
 from handlers.operation import operation
 from server.dispatch import modules
+from server.dispatch.errors import RegistrationRefused
 from server.dispatch.module_schemas import MessageRequest, MessageSent, Module, ModulePatch, Registered, RegisterRequest
 from server.people.schemas import Done
 from server.scopes import ANYONE
@@ -14,6 +15,12 @@ HASH = r"(?P<hash>[0-9a-f]{32})"
 
 class RegisterHandler(ApiHandler):
     """Open to loopback in development; else to the module key and to modules:write, which the action checks."""
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        # A page of somebody else's, in a browser on the same machine, also comes from loopback.
+        if not self.actor.signed_in and self.request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            raise RegistrationRefused(scope="modules:write")
 
     @operation(ANYONE, "Register a module, by query parameters.", form=True)
     async def get(self, body: RegisterRequest) -> Registered:

@@ -223,3 +223,12 @@ class TestSmallUploads:
         refused = await api.post(f"/module/{made.hash}/files", body=b"x" * ((1 << 20) + 1))
         assert (refused.status, refused.type) == (413, "too_large")
         assert [path for path in settings.files.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.gen_test
+async def test_a_page_of_somebody_elses_registers_nothing(anonymous: Api) -> None:
+    for site in ("cross-site", "same-site"):
+        refused = await anonymous.get("/module/register?name=evil", headers={"Sec-Fetch-Site": site})
+        assert (refused.status, refused.type) == (403, "registration_refused")
+    assert (await anonymous.get("/module/register?name=own", headers={"Sec-Fetch-Site": "same-origin"})).status == 200
+    assert [module["name"] for module in (await anonymous.get("/module/online")).result] == []
