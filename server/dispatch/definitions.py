@@ -18,6 +18,7 @@ from server.dispatch.solver import Problem, Solution, StepPlan, solve
 from server.dispatch.tables import modules, workflows
 from server.dispatch.workflow_schemas import Overlap, WorkflowBody
 from server.events import Resync
+from server.ids import find_row_number
 
 
 class Inflow(msgspec.Struct, frozen=True):
@@ -229,7 +230,9 @@ class Definitions:
 
         No question to the database while it is in memory: an edit or a removal, here or on another instance, forgets it.
         """
-        number = int(ref) if ref.isdigit() and len(ref) < 19 else self._numbers.get(ref)
+        number = find_row_number(ref)
+        if number is None:
+            number = self._numbers.get(ref)
         if number is None:
             number = await self._ctx.sql.read(partial(find_number, ref))
         definition = await self.get(number)

@@ -266,12 +266,17 @@ def close_run(connection: sa.Connection, effects: Effects, run: Any, to: RunStat
     effects.ended.append(EndedRun(to.value, (effects.now - run.created_at).total_seconds()))
     effects.run_changed(run.id, run.workflow_id, to.value)
     if to in (RunState.FAILED, RunState.TIMED_OUT, RunState.LOST):
-        payload = {"run_id": run.id}
-        enqueue(connection, Queue.MAIL, FAILURE_MAIL, payload, now=effects.now, max_attempts=10, unique_key=f"{FAILURE_MAIL}:{run.id}")
-        effects.mail = True
+        order_failure_mail(connection, effects, run.id)
     if run.overlap != Overlap.PARALLEL.value:
         promote(connection, effects, run.workflow_id)
     return True
+
+
+def order_failure_mail(connection: sa.Connection, effects: Effects, run_id: str) -> None:
+    """One mail for a run that did not succeed, however often it is ordered while it waits."""
+    key = f"{FAILURE_MAIL}:{run_id}"
+    enqueue(connection, Queue.MAIL, FAILURE_MAIL, {"run_id": run_id}, now=effects.now, max_attempts=10, unique_key=key)
+    effects.mail = True
 
 
 def promote(connection: sa.Connection, effects: Effects, workflow_id: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -24,12 +23,11 @@ from server.dispatch.states import STEP_OUT, RunState, StepState, Waits, extend,
 from server.dispatch.tables import runs, steps
 from server.engines.prepared import Prepared
 from server.errors import EngineAway
-from server.ids import new_id
+from server.ids import find_row_number, new_id
 
 log = logging.getLogger(__name__)
 
 EVIDENCE = "stale_results"
-NUMBER = re.compile(r"[0-9]{1,18}")
 OUT = [state.value for state in STEP_OUT]
 
 
@@ -54,12 +52,8 @@ async def take_result(ctx: Context, socket: Connection, result: frames.Result) -
         fence = result.fence if result.fence is not None else step.fence
         if step.state not in OUT or step.fence != fence or step.module_hash != socket.hash:
             return Verdict.STALE, step.id, fence
-        moved = True
-        if result.status == "failure":
-            error = told["error"] or told["message"] or "the module reported a failure"
-            moved = fail_attempt(connection, effects, run, step, StepState.FAILED, error, message=told["message"], output=output)
-        elif missing := [name for name in plan_of(step).needed if name not in output]:
-            error = f"the result lacks {', '.join(missing)}, which a later step needs"
+        error = _find_failure(result, told, plan_of(step).needed, output)
+        if error is not None:
             moved = fail_attempt(connection, effects, run, step, StepState.FAILED, error, message=told["message"], output=output)
         else:
             started = step.started_at or step.dispatched_at
@@ -102,10 +96,19 @@ def _find_step(connection: sa.Connection, hash: str, frame: Any) -> Any:
     if frame.run_id is not None:
         oldest = oldest.where(steps.c.run_id == frame.run_id)
     elif workflow is not None:
-        if not NUMBER.fullmatch(str(workflow)):
+        number = find_row_number(str(workflow))
+        if number is None:
             return None
-        oldest = oldest.where(runs.c.workflow_id == int(workflow))
+        oldest = oldest.where(runs.c.workflow_id == number)
     return connection.execute(oldest.order_by(steps.c.dispatched_at, steps.c.id).limit(1)).one_or_none()
+
+
+def _find_failure(result: frames.Result, told: dict[str, str | None], needed: list[str], output: dict[str, Any]) -> str | None:
+    """Why the step failed: the module says so, or the result lacks what a later step needs; None when it did not."""
+    if result.status == "failure":
+        return told["error"] or told["message"] or "the module reported a failure"
+    missing = [name for name in needed if name not in output]
+    return f"the result lacks {', '.join(missing)}, which a later step needs" if missing else None
 
 
 async def _output(ctx: Context, result: frames.Result) -> tuple[dict[str, Any], list[Kept]]:

@@ -12,11 +12,10 @@ import sqlalchemy as sa
 from server.dispatch.definitions import Definition, StepDefinition
 from server.dispatch.effects import Effects, EndedRun, Outgoing
 from server.dispatch.large_values import Kept, refer
-from server.dispatch.progressing import FAILURE_MAIL, dispatched, frame_for, request_cancel
+from server.dispatch.progressing import dispatched, frame_for, order_failure_mail, request_cancel
 from server.dispatch.states import RUN_ACTIVE, RunState, StepState, Waits, insert_run, insert_steps
 from server.dispatch.tables import runs, workflows
 from server.dispatch.workflow_schemas import Overlap
-from server.platform.tasks import Queue, enqueue
 
 # Runs of one workflow that may wait their turn; further ones do not happen, and say so.
 LONGEST_QUEUE = 100
@@ -151,16 +150,7 @@ def _run_row(effects: Effects, start: Start, turn: bool) -> dict[str, Any]:
 def _fail_at_once(connection: sa.Connection, effects: Effects, run: dict[str, Any], definition: Definition) -> None:
     error = "; ".join(problem.text.english() for problem in definition.problems)
     run.update(state=RunState.FAILED.value, error=error, started_at=effects.now, ended_at=effects.now, turn=True)
-    enqueue(
-        connection,
-        Queue.MAIL,
-        FAILURE_MAIL,
-        {"run_id": run["id"]},
-        now=effects.now,
-        max_attempts=10,
-        unique_key=f"{FAILURE_MAIL}:{run['id']}",
-    )
-    effects.mail = True
+    order_failure_mail(connection, effects, run["id"])
     effects.ended.append(EndedRun(RunState.FAILED.value, 0.0))
 
 

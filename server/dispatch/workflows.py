@@ -19,7 +19,7 @@ from server.dispatch.solver import Problem, Solution, fields_of
 from server.dispatch.tables import workflows
 from server.dispatch.workflow_schemas import EdgeView, NearestView, ProblemView, WorkflowBody, WorkflowView
 from server.errors import Fields, Invalid
-from server.ids import new_id
+from server.ids import find_row_number, new_id
 from server.messages import Locale, text
 from server.people.organizations import check_organization
 from server.people.setup import root_id
@@ -31,7 +31,6 @@ from server.platform.schedules.rows import ScheduleChanged, ScheduleKind
 
 NEXT_FIRES = 10
 MAIL_ADDRESS = re.compile(r"^[^@\s]+@[^@\s]+\.[^@\s]+$|^[^@\s]+@localhost$")
-NUMBER = re.compile(r"[0-9]{1,18}")
 UID = re.compile(r"^[0-9a-f]{32}$")
 
 
@@ -77,8 +76,9 @@ def check_body(connection: sa.Connection, body: WorkflowBody, default_timezone: 
 
 def access_workflow(connection: sa.Connection, actor: Actor, ref: str, scope: str, *, lock: bool = False) -> Any:
     """The row of a workflow by its id or number, if the caller holds `scope` where it belongs. Raises WorkflowNotFound."""
-    if NUMBER.fullmatch(ref):
-        condition = workflows.c.id == int(ref)
+    number = find_row_number(ref)
+    if number is not None:
+        condition = workflows.c.id == number
     elif UID.match(ref):
         condition = workflows.c.uid == ref
     else:
