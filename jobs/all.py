@@ -1,6 +1,7 @@
 """All jobs, by kind; a kind declared twice fails here, at import."""
 
-from jobs import mail, maintenance
+from jobs import documents, mail, maintenance
 from jobs.registry import collect
 
-JOBS = collect([mail, maintenance])
+JOBS = collect([mail, maintenance, documents])
+SCHEDULES = (*maintenance.SCHEDULES, *documents.SCHEDULES)

@@ -62,7 +62,8 @@ def collect(files: Iterable[ModuleType]) -> dict[str, Job]:
 
 
 class Work(msgspec.Struct, frozen=True):
-    """What a job may ask for by a parameter named `work`: a way to tell its progress."""
+    """What a job may ask for by a parameter named `work`: a way to tell its progress, and whether it will be tried again if it fails."""
 
     ctx: Context
     progress: Progress
+    last_try: bool

@@ -28,9 +28,10 @@ CONCURRENCY = {
     Queue.HR_SYNC: 1,
     Queue.ACCOUNT_TASKS: 2,
     Queue.ACCOUNT_PROCESSING: 8,
-    Queue.DOCUMENTS: 2,
+    # They wait for worker processes most of the time, and none should wait for another's end to have its first pages found.
+    Queue.DOCUMENTS: 8,
     Queue.MAIL: 4,
-    Queue.MAINTENANCE: 1,
+    Queue.MAINTENANCE: 2,
 }
 
 
@@ -137,7 +138,9 @@ class QueueWorker:
     def _arguments(self, job: Job, task: Claimed) -> dict[str, object]:
         arguments: dict[str, object] = dict(task.payload)
         if "work" in inspect.signature(job.function).parameters:
-            arguments["work"] = Work(self._ctx, lambda percent, message: self._report(task, percent, message))
+            arguments["work"] = Work(
+                self._ctx, lambda percent, message: self._report(task, percent, message), task.attempt >= task.max_attempts
+            )
         return arguments
 
     async def _report(self, task: Claimed, percent: int, message: str) -> None:

@@ -10,6 +10,7 @@ from tornado.web import Application
 from handlers.base import NotFoundHandler, Requests
 from handlers.dispatch import module_files, module_socket, modules, runs, scheduler, workflows
 from handlers.dispatch.module_socket import Closing
+from handlers.knowledge import documents, search
 from handlers.live import events
 from handlers.live.events import Browsers
 from handlers.operations import health, metrics, openapi, reference
@@ -34,6 +35,8 @@ ROUTES: list[tuple[str, type[Any]]] = [
     *calendars.routes,
     *tasks.routes,
     *files.routes,
+    *documents.routes,
+    *search.routes,
     *events.routes,
     *health.routes,
     *metrics.routes,

@@ -83,6 +83,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     embedding_url: Annotated[str, about("An OpenAI-compatible embeddings endpoint; empty: the bundled model.")] = ""
     embedding_model: Annotated[str, about("Name of the embedding model at EMBEDDING_URL.")] = ""
     embedding_dim: Annotated[int, at_least(0, "Dimension of its vectors; 0: asked from the model.")] = 0
+    max_pages: Annotated[int, at_least(1, "Most pages of a PDF; a longer one is refused when it is opened.")] = 5000
     llm_url: Annotated[str, about("An OpenAI-compatible chat endpoint; empty: the assistant quotes passages.")] = ""
     llm_model: Annotated[str, about("Name of the model at LLM_URL.")] = ""
     ark_api_key: Annotated[str, about("API key for LLM_URL and EMBEDDING_URL.")] = ""

@@ -10,9 +10,12 @@ from server.config import Settings
 from server.engines.bus import BusDoor
 from server.engines.compute import ComputeDoor
 from server.engines.documents import DocumentsDoor
+from server.engines.embedding import EmbeddingDoor
 from server.engines.files import FilesDoor
+from server.engines.llm import LlmDoor
 from server.engines.mail import MailDoor
 from server.engines.sql import SqlDoor
+from server.engines.vectors import VectorsDoor
 from server.events import Events
 from server.metrics import Metrics
 from server.secrets_file import Secrets
@@ -49,6 +52,9 @@ class Context:
     mail: MailDoor
     compute: ComputeDoor
     files: FilesDoor
+    embedding: EmbeddingDoor
+    vectors: VectorsDoor
+    llm: LlmDoor
     events: Events
     metrics: Metrics
     services: Services

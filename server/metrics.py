@@ -43,4 +43,5 @@ class Metrics:
         self.task_oldest = gauge("zhihui_task_oldest_seconds", "Age of the oldest task due and not yet claimed.", "queue")
         self.engine_up = gauge("zhihui_engine_up", "1 when the engine answered the last check.", "engine", "mode")
         self.engine_latency = gauge("zhihui_engine_latency_seconds", "How long the engine took to answer the last check.", "engine")
+        self.searches = histogram("zhihui_search_duration_seconds", "Time of a search, its embedding included.", "mode")
         self.leader = gauge("zhihui_leader", "1 when this instance plans the schedules.")

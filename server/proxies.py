@@ -57,6 +57,8 @@ class _Request(httputil.HTTPMessageDelegate):
         takes_uploads = getattr(getattr(found, "handler_class", None), "streams", getattr(found, "stream_request_body", False))
         if takes_uploads:
             self._connection.set_body_timeout(60 + self._server.max_upload / SLOWEST_UPLOAD)
+            # The handler answers 413; far over its limit, the connection is cut.
+            self._connection.set_max_body_size(4 * self._server.max_upload)
         else:
             self._connection.set_max_body_size(self._server.max_body)
         return answer

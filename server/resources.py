@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from tornado.web import Application
 
 from handlers.base import Requests
-from jobs.all import JOBS
-from jobs.maintenance import SCHEDULES
+from jobs.all import JOBS, SCHEDULES
 from jobs.schedule_loop import ScheduleLoop
 from jobs.waking_loop import WakingLoop
 from jobs.worker import CONCURRENCY, QueueWorker
 from server import migrating
 from server.app import make_app
 from server.clock import Clock
-from server.config import Settings
+from server.config import Settings, SettingsError
 from server.context import Context, Services
 from server.dispatch.committing import commit
 from server.dispatch.definitions import Definitions
@@ -35,11 +34,17 @@ from server.dispatch.settling import ProgressWriter
 from server.engines.bus import open_bus
 from server.engines.compute import open_compute
 from server.engines.documents import open_documents
+from server.engines.embedding import EmbeddingMisfit, open_embedding
 from server.engines.files import open_files
+from server.engines.llm import open_llm
 from server.engines.mail import open_mail
 from server.engines.sql import open_sql
-from server.errors import EngineAway
+from server.engines.vectors import open_vectors
+from server.errors import DomainError, EngineAway
 from server.events import Event, Events
+from server.knowledge.indexes import Indexes, IndexSwitched, read_indexes
+from server.knowledge.statuses import DocumentChanged
+from server.knowledge.warming import Warming
 from server.loop_lag import LoopLag
 from server.metrics import Metrics
 from server.people.passwords import Passwords
@@ -55,8 +60,18 @@ from server.secrets_file import open_secrets
 
 log = logging.getLogger(__name__)
 
-EVENTS: list[type[Event]] = [*DISPATCH_EVENTS, SessionEnded, ScheduleChanged, PauseChanged, TaskQueued, TaskChanged]
+EVENTS: list[type[Event]] = [
+    *DISPATCH_EVENTS,
+    SessionEnded,
+    ScheduleChanged,
+    PauseChanged,
+    TaskQueued,
+    TaskChanged,
+    DocumentChanged,
+    IndexSwitched,
+]
 TASK_GRACE_S = 10.0
+MODEL_TIME_S = 10.0
 
 
 async def open_context(settings: Settings, stack: AsyncExitStack, *, clock: Clock | None = None, at_start: bool = True) -> Context:
@@ -79,7 +94,8 @@ async def open_context(settings: Settings, stack: AsyncExitStack, *, clock: Cloc
     documents = open_documents(settings, sql)
     stack.push_async_callback(documents.close)
     mail, compute, files = open_mail(settings, clock), open_compute(settings), open_files(settings)
-    for door in (mail, compute, files):
+    embedding, vectors, llm = open_embedding(settings, compute), open_vectors(settings), open_llm(settings)
+    for door in (mail, compute, files, embedding, vectors, llm):
         stack.push_async_callback(door.close)
     instance = f"{socket.gethostname()[:30]}-{os.getpid()}-{secrets.token_hex(4)}"
     ctx = Context(
@@ -93,12 +109,16 @@ async def open_context(settings: Settings, stack: AsyncExitStack, *, clock: Cloc
         mail=mail,
         compute=compute,
         files=files,
+        embedding=embedding,
+        vectors=vectors,
+        llm=llm,
         events=Events(bus, instance, EVENTS),
         metrics=Metrics(),
         services=Services(),
     )
-    for service in (Passwords(), TokenReader(kept.secret_key), Hub(), Definitions(ctx), LogWriter(ctx), ProgressWriter(ctx)):
+    for service in (Passwords(), TokenReader(kept.secret_key), Hub(), Definitions(ctx), LogWriter(ctx), ProgressWriter(ctx), Indexes(ctx)):
         ctx.services.add(service)
+    stack.push_async_callback(ctx.services.add(Warming(ctx)).close)
     await documents.prepare(COLLECTIONS)
     return ctx
 
@@ -143,14 +163,29 @@ class Resources:
                 log.info("%d modules wait to reconnect", offline)
             else:
                 await forget_dead_instances(ctx)
+            if await ctx.sql.read(read_indexes):  # there are documents
+                ctx.services.get(Warming).begin()
         except EngineAway as away:
             log.error("started without %s: %s", away.engine, away.cause)
+        await self._check_model()
         if loops:
             self.ctx.services.get(LoopLag).start()
             self.schedule_loop.start()
             self.waking_loop.start()
             for worker in self.workers:
                 worker.start()
+
+    async def _check_model(self) -> None:
+        """An endpoint whose vectors have another dimension than EMBEDDING_DIM stops the start; one that is away does not."""
+        if not self.ctx.settings.embedding_url:
+            return
+        try:
+            async with asyncio.timeout(MODEL_TIME_S):
+                await self.ctx.embedding.model()
+        except EmbeddingMisfit as error:
+            raise SettingsError(f"EMBEDDING_URL: {error}") from error
+        except (DomainError, TimeoutError) as error:
+            log.warning("the embedding model could not be asked for its dimension: %s", error or "no answer in time")
 
     async def drain(self) -> None:
         """Stop planning and claiming; what is in flight goes on."""

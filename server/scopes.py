@@ -22,6 +22,10 @@ SCOPES: dict[str, tuple[str, str]] = {
     "organizations:write": ("修改组织", "Change organizations"),
     "roles:read": ("查看角色", "See roles"),
     "roles:write": ("修改和分配角色", "Change and assign roles"),
+    "documents:read": ("查看和检索文档", "See and search documents"),
+    "documents:write": ("上传文档，修改自己的文档", "Upload documents and change one's own"),
+    "documents:manage": ("管理组织内的所有文档、标签和评测", "Manage all documents, tags and evaluations of the organization"),
+    "assistant:use": ("向助手提问", "Ask the assistant"),
     "audit:read": ("查看审计日志", "Read the audit log"),
     "operations:read": ("查看系统状态和指标", "See the system's state and metrics"),
 }
@@ -42,14 +46,18 @@ SYSTEM_ROLES: dict[str, frozenset[str]] = {
             "organizations:read",
             "organizations:write",
             "roles:read",
+            "documents:read",
+            "documents:write",
+            "documents:manage",
+            "assistant:use",
             "modules:read",
             "workflows:read",
             "schedules:read",
         }
     ),
-    "teacher": frozenset({"users:read", "organizations:read"}),
-    "student": frozenset({"organizations:read"}),
-    "reviewer": frozenset({"organizations:read"}),
+    "teacher": frozenset({"users:read", "organizations:read", "documents:read", "documents:write", "assistant:use"}),
+    "student": frozenset({"organizations:read", "documents:read", "documents:write", "assistant:use"}),
+    "reviewer": frozenset({"organizations:read", "documents:read", "assistant:use"}),
     "operator": frozenset(
         {
             "modules:read",

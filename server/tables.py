@@ -3,7 +3,8 @@
 from server.dispatch import tables as dispatch
 from server.engines import documents_sql
 from server.engines.schema import metadata
+from server.knowledge import tables as knowledge
 from server.people import tables as people
 from server.platform import tables as platform
 
-__all__ = ["dispatch", "documents_sql", "metadata", "people", "platform"]
+__all__ = ["dispatch", "documents_sql", "knowledge", "metadata", "people", "platform"]

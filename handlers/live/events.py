@@ -20,6 +20,8 @@ from server.dispatch.events import ModuleChanged, RunChanged, StepChanged, StepL
 from server.dispatch.live_topics import may_follow_run
 from server.errors import EngineAway, NotSignedIn
 from server.events import Event, Resync
+from server.knowledge.live_topics import may_follow_document, may_follow_task
+from server.knowledge.statuses import DocumentChanged
 from server.people import tickets
 from server.people.identify import identify_again
 from server.people.sessions import SessionEnded
@@ -27,7 +29,7 @@ from server.platform.tasks import TaskChanged
 
 log = logging.getLogger(__name__)
 
-TOPIC = re.compile(r"^(modules|runs|run:[0-9a-f]{32}|task:[0-9a-f]{32})$")
+TOPIC = re.compile(r"^(modules|runs|run:[0-9a-f]{32}|task:[0-9a-f]{32}|document:[0-9]{1,15})$")
 MOST_TOPICS = 200
 LARGEST_BACKLOG = 4 << 20
 # A browser that does not read as fast as things happen is told to read anew.
@@ -68,6 +70,7 @@ class Browsers:
         events.listen(StepChanged, lambda event: self.tell(f"run:{event.run_id}", event))
         events.listen(StepLogged, lambda event: self.tell(f"run:{event.run_id}", event))
         events.listen(TaskChanged, lambda event: self.tell(f"task:{event.task_id}", event))
+        events.listen(DocumentChanged, lambda event: self.tell(f"document:{event.document_id}", event))
         events.listen(SessionEnded, self._session_ended)
         events.listen(Resync, lambda _event: self._resync())
 
@@ -183,9 +186,12 @@ class EventsHandler(SocketHandler):
             return self.actor.organizations("modules:read") is None
         if topic == "runs":
             return self.actor.organizations("workflows:read") is None
-        if topic.startswith("task:"):
-            return self.actor.organizations("tasks:read") is None
-        return await may_follow_run(self.ctx, self.actor, topic.partition(":")[2])
+        kind, _, wanted = topic.partition(":")
+        if kind == "task":
+            return self.actor.organizations("tasks:read") is None or await may_follow_task(self.ctx, self.actor, wanted)
+        if kind == "document":
+            return await may_follow_document(self.ctx, self.actor, int(wanted))
+        return await may_follow_run(self.ctx, self.actor, wanted)
 
     def tell(self, topic: str, event: str, data: Any) -> None:
         """Send an event; while the browser lags far behind, nothing, and `resync` when it has caught up."""

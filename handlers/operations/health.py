@@ -20,6 +20,7 @@ from server.scopes import ANYONE
 
 # Without these nothing works; the others only take a part along.
 REQUIRED = ("sql", "bus")
+ENGINES = ("sql", "documents", "bus", "mail", "compute", "files", "embedding", "vectors", "llm")
 
 
 class Health(msgspec.Struct):
@@ -47,7 +48,7 @@ class HealthHandler(AlwaysOpen):
     @operation(ANYONE, "Each engine, how fast it answers, and its mode; 503 when a required one is away.", raw=True)
     async def get(self) -> Health:
         ctx = self.ctx
-        doors: dict[str, Any] = {name: getattr(ctx, name) for name in ("sql", "documents", "bus", "mail", "compute", "files")}
+        doors: dict[str, Any] = {name: getattr(ctx, name) for name in ENGINES}
         engines = await check(doors)
         for name, health in engines.items():
             ctx.metrics.engine_up.labels(name, health.mode).set(health.state == "up")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
 from server.context import Context
-from server.platform import file_links
-from server.platform.tables import file_references
+from server.platform import file_links, file_references
 
 LARGEST_INLINE = 256 << 10
 JSON = "application/json"
@@ -69,13 +69,7 @@ def with_links(ctx: Context, values: dict[str, Any]) -> dict[str, Any]:
     return linked
 
 
-def refer(connection: sa.Connection, owner: str, kept: list[Kept], now: Any) -> None:
+def refer(connection: sa.Connection, owner: str, kept: list[Kept], now: datetime) -> None:
     """Note that `owner` (such as step:<id>) needs these files."""
     for sha256, reference in {reference.sha256: reference for reference in kept}.items():
-        held = sa.select(file_references.c.sha256).where(file_references.c.sha256 == sha256, file_references.c.owner == owner)
-        if connection.execute(held).first() is None:
-            connection.execute(
-                file_references.insert().values(
-                    sha256=sha256, owner=owner, size=reference.size, content_type=reference.content_type[:100], created_at=now
-                )
-            )
+        file_references.refer(connection, owner, sha256, reference.size, reference.content_type, now)

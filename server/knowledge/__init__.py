@@ -1,0 +1,1 @@
+"""Documents, chunks, search, tags, the assistant and how good they are."""

@@ -1,0 +1,3 @@
+"""Sentences about the evaluation of search."""
+
+MESSAGES: dict[str, tuple[str, str]] = {}
