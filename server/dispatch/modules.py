@@ -21,7 +21,7 @@ from server.dispatch.module_schemas import ConnectionView, Module, ModulePatch, 
 from server.dispatch.requirements import Requirement, parse_requirements
 from server.dispatch.states import STEP_OUT
 from server.dispatch.tables import modules, steps, workflows
-from server.people.setup import root_id
+from server.people.organizations import root_id
 from server.platform import audit
 
 

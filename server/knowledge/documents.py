@@ -214,11 +214,12 @@ async def reindex(ctx: Context, actor: Actor, document_id: int) -> ReindexAnswer
 
     def transaction(connection: sa.Connection) -> ReindexAnswer:
         row = access_document(connection, actor, document_id, to_change=True)
-        begun = {"generation": row.generation + 1, "progress": 0, "pages_read": 0, "unreadable": 0, "carry": None, "error": None}
-        if row.status not in {status.value for status in ENDED} or not move(
-            connection, document_id, row.generation, Status.QUEUED, now, **begun
-        ):
+        if row.status not in {status.value for status in ENDED}:
             raise DocumentBusy(status=row.status)
+        cleared = {"progress": 0, "pages_read": 0, "unreadable": 0, "carry": None, "error": None}
+        if not move(connection, document_id, row.generation, Status.QUEUED, now, **cleared):
+            raise DocumentBusy(status=row.status)
+        connection.execute(documents.update().where(documents.c.id == document_id).values(generation=row.generation + 1))
         audit.note(connection, now, actor, "document.reindex", f"document:{document_id}")
         return ReindexAnswer(document_id, _queue(connection, document_id, row.generation + 1, now))
 

@@ -14,14 +14,17 @@ def check_organization(connection: sa.Connection, organization_id: int, field: s
         raise Invalid.field(field, "people.no_organization", id=organization_id)
 
 
+def root_id(connection: sa.Connection) -> int:
+    """The root organization, the default of everything."""
+    return int(
+        connection.execute(sa.select(organizations.c.id).where(organizations.c.parent_id.is_(None)).order_by(organizations.c.id))
+        .scalars()
+        .first()
+        or 0
+    )
+
+
 def home_of(connection: sa.Connection, user_id: int | None) -> int:
     """The organization that a user belongs to; the root for nobody in particular."""
-    if user_id is not None:
-        home = connection.execute(sa.select(users.c.organization_id).where(users.c.id == user_id)).scalar()
-        if home is not None:
-            return int(home)
-    return int(
-        connection.execute(
-            sa.select(organizations.c.id).where(organizations.c.parent_id.is_(None)).order_by(organizations.c.id)
-        ).scalar_one()
-    )
+    home = connection.execute(sa.select(users.c.organization_id).where(users.c.id == (user_id or 0))).scalar()
+    return root_id(connection) if home is None else int(home)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from server.actor import Actor
 from server.context import Context
+from server.people.organizations import root_id
 from server.people.passwords import Passwords
 from server.people.tables import organizations, role_grants, roles, sessions, users
 from server.platform import audit
@@ -53,16 +54,6 @@ async def create_admin(ctx: Context, actor: Actor, username: str, password: str)
         return int(found)
 
     return await ctx.sql.write(transaction)
-
-
-def root_id(connection: sa.Connection) -> int:
-    """The root organization, the default of everything."""
-    return int(
-        connection.execute(sa.select(organizations.c.id).where(organizations.c.parent_id.is_(None)).order_by(organizations.c.id))
-        .scalars()
-        .first()
-        or 0
-    )
 
 
 def _root(connection: sa.Connection, now: Any) -> None:

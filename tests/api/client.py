@@ -116,6 +116,8 @@ def _bare(path: str) -> str:
         return "application/octet-stream"
     if plain.startswith("/api/reference/"):
         return "text/javascript" if plain.endswith(".js") else "text/css" if plain.endswith(".css") else "image/"
+    if plain.startswith("/api/documents/") and plain.endswith((".png", "/file")):
+        return "image/png" if plain.endswith(".png") else "application/pdf"
     return BARE.get(plain, "")
 
 

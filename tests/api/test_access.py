@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from handlers.operation import Operation, operations_of
 from server.app import ROUTES
@@ -14,12 +13,11 @@ from server.context import Context
 from server.dispatch.tables import modules
 from server.people import keys
 from server.people.identify import identify
-from server.people.passwords import Passwords
 from server.people.schemas import ApiKeyRequest
-from server.people.tables import organizations, role_grants, roles, users
 from server.scopes import ANYONE, SIGNED_IN
 from tests.api.client import Answer, Api
 from tests.api.module import FakeModule
+from tests.api.people import organization, user
 
 ID = "0" * 32
 EXAMPLES = {"hash": ID, "ref": ID, "run_id": ID, "task_id": ID, "sha256": "0" * 64, "schedule_id": "1", "key_id": "1", "name": "x"}
@@ -58,32 +56,6 @@ async def test_a_key_without_scopes_gets_nowhere(api: Api, anonymous: Api, ctx: 
         answer = await powerless.request(method, path, body=b"{}" if method in ("POST", "PUT", "PATCH") else None)
         assert (answer.status, answer.type) == (403, "forbidden"), f"{method} {path}"
         assert declared.scope in answer.envelope["message"], f"{method} {path}"
-
-
-async def user(ctx: Context, anonymous: Api, name: str, role: str | None, organization: int = 1) -> Api:
-    """A user put in by SQL, with one role somewhere or none, signed in."""
-    hashed, now = await ctx.services.get(Passwords).hash("a password"), ctx.clock.now()
-    row = {"username": name, "username_key": name, "name": name, "kind": "person", "state": "active", "password_hash": hashed}
-
-    def transaction(connection: sa.Connection) -> None:
-        made = connection.execute(users.insert().values(**row, organization_id=organization, created_at=now, updated_at=now))
-        assert made.inserted_primary_key
-        if role is not None:
-            role_id = connection.execute(sa.select(roles.c.id).where(roles.c.name == role)).scalar_one()
-            grant = {"user_id": made.inserted_primary_key[0], "role_id": role_id, "organization_id": organization}
-            connection.execute(role_grants.insert().values(**grant))
-
-    await ctx.sql.write(transaction)
-    pair = (await anonymous.post("/api/auth/login", {"username": name, "password": "a password"})).result
-    return anonymous.as_caller(pair["access_token"])
-
-
-async def organization(ctx: Context, code: str) -> int:
-    now = ctx.clock.now()
-    values = {"parent_id": 1, "name": code, "code": code, "kind": "school", "created_at": now}
-    made = await ctx.sql.write(lambda connection: connection.execute(organizations.insert().values(**values)).inserted_primary_key)
-    assert made
-    return int(made[0])
 
 
 async def ask(api: Api, method: str, path: str, body: Any = None) -> Answer:
