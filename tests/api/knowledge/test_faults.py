@@ -56,6 +56,7 @@ NOTHING = {"chunks": 0, "pages": 0, "vectors": 0}
         (b"%PDF-1.7\n" + 4000 * b"\xff", "failed", "damaged"),
         (pdf([]), "no_text", ""),
     ],
+    ids=["truncated", "garbage", "blank"],
 )
 async def test_a_file_that_cannot_be_read_says_so_and_disturbs_no_other(
     library: Library, ctx: Context, content: bytes, status: str, says: str
