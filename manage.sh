@@ -50,7 +50,8 @@ Zhihui. Everything goes through this script; it sets up what is missing by itsel
   ./manage.sh migrate           bring the database up to date
   ./manage.sh test [ARGUMENTS]  all tests, or what the arguments of pytest select; --cov measures coverage
   ./manage.sh check             lint, formatting, types, import rules
-  ./manage.sh bench NAME        a benchmark against peers: dispatch, rest
+  ./manage.sh eval [--pdf FILE] how well search finds what it should: the sets in the database, or made questions on a PDF
+  ./manage.sh bench NAME        a benchmark against peers: dispatch, rest, documents
   ./manage.sh COMMAND …         a management command: expire_modules, list_scheduled_jobs, create_admin, make_migration
 
 Settings come from the environment and from .env (see .env.example). State lives in DATA_DIR (./data).
@@ -100,7 +101,7 @@ case $command in
     test) ensure dev && pytest "$@" ;;
     check) ensure dev && check ;;
     bench)
-        [ $# -gt 0 ] || { say "which one? ./manage.sh bench dispatch, or rest" && exit 2; }
+        [ $# -gt 0 ] || { say "which one? ./manage.sh bench dispatch, rest, or documents" && exit 2; }
         name=$1
         shift
         [ -f "benchmarks/$name.py" ] || { say "there is no benchmark $name" && exit 2; }

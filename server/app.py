@@ -10,7 +10,7 @@ from tornado.web import Application
 from handlers.base import NotFoundHandler, Requests
 from handlers.dispatch import module_files, module_socket, modules, runs, scheduler, workflows
 from handlers.dispatch.module_socket import Closing
-from handlers.knowledge import documents, search
+from handlers.knowledge import assistant, conversations, documents, evaluations, search, tags
 from handlers.live import events
 from handlers.live.events import Browsers
 from handlers.operations import health, metrics, openapi, reference
@@ -37,6 +37,10 @@ ROUTES: list[tuple[str, type[Any]]] = [
     *files.routes,
     *documents.routes,
     *search.routes,
+    *tags.routes,
+    *assistant.routes,
+    *conversations.routes,
+    *evaluations.routes,
     *events.routes,
     *health.routes,
     *metrics.routes,

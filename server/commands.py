@@ -10,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
-from server import migrating
+from server import evaluating, migrating
 from server.config import Settings, SettingsError, read_settings
 from server.context import Context
 from server.dispatch import presence
@@ -84,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--down", metavar="REVISION", help="go back to this revision instead; `base` removes all tables")
     one = named.add_parser("make_migration", help=make_migration.__doc__)
     one.add_argument("message", help="what the migration does, in a line")
+    evaluating.add_arguments(named.add_parser("eval", help=evaluating.evaluate.__doc__))
     for name, function in COMMANDS.items():
         one = named.add_parser(name, help=function.__doc__)
         if name == "create_admin":
@@ -91,7 +92,11 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-WITHOUT_ENGINES: dict[str, Callable[[Settings, argparse.Namespace], str]] = {"migrate": migrate, "make_migration": make_migration}
+WITHOUT_ENGINES: dict[str, Callable[[Settings, argparse.Namespace], str]] = {
+    "migrate": migrate,
+    "make_migration": make_migration,
+    "eval": evaluating.evaluate,
+}
 
 
 async def _run(settings: Settings, command: Command, arguments: argparse.Namespace) -> str:

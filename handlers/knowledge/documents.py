@@ -8,7 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from handlers.base import ApiHandler
-from handlers.knowledge.upload import UploadHandler
+from handlers.uploads import UploadHandler
 from handlers.operation import operation
 from server.knowledge import documents, pages
 from server.knowledge.schemas import Document, DocumentDetail, DocumentPage, DocumentPatch, DocumentQuery, ReindexAnswer, UploadAnswer

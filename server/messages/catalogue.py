@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from server.messages import assistant, dispatch, embedding, engines, evaluation, general, knowledge, people, planning
+from server.messages import assistant, dispatch, embedding, engines, evaluation, general, knowledge, people, planning, tags
 
 Locale = Literal["zh", "en"]
 
@@ -20,6 +20,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     **knowledge.MESSAGES,
     **assistant.MESSAGES,
     **evaluation.MESSAGES,
+    **tags.MESSAGES,
     **embedding.MESSAGES,
 }
 

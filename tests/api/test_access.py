@@ -20,7 +20,14 @@ from tests.api.module import FakeModule
 from tests.api.people import organization, user
 
 ID = "0" * 32
-EXAMPLES = {"hash": ID, "ref": ID, "run_id": ID, "task_id": ID, "sha256": "0" * 64, "schedule_id": "1", "key_id": "1", "name": "x"}
+EXAMPLES = {"hash": ID, "ref": ID, "run_id": ID, "task_id": ID, "sha256": "0" * 64, "schedule_id": "1", "key_id": "1", "name": "x"} | {
+    "document_id": "1",
+    "number": "1",
+    "tag_id": "1",
+    "conversation_id": ID,
+    "message_id": ID,
+    "set_id": "1",
+}
 
 
 def verbs() -> list[tuple[str, str, Operation]]:

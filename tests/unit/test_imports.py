@@ -30,6 +30,7 @@ ROOTS = {
     "server.app",
     "server.resources",
     "server.commands",
+    "server.evaluating",
     "server.tables",
     "server.serving",
     "server.gunicorn_worker",

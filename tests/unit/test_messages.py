@@ -9,13 +9,27 @@ import string
 import pytest
 
 from server.errors import DomainError
-from server.messages import CATALOGUE, dispatch, engines, general, people, planning, say, text
+from server.messages import (
+    CATALOGUE,
+    assistant,
+    dispatch,
+    embedding,
+    engines,
+    evaluation,
+    general,
+    knowledge,
+    people,
+    planning,
+    say,
+    tags,
+    text,
+)
 from tests.unit.house.source import SourceFile, files
 
-PARTS = (dispatch, engines, general, people, planning)
+PARTS = (assistant, dispatch, embedding, engines, evaluation, general, knowledge, people, planning, tags)
 FILES = files()
 # Keys that are put together from a value, by what they begin with.
-FAMILIES = ("error.", "state.", "why.", "schedule.closed.", "schedule.weekday.", "schedule.clock.", "solver.", "mail.run_failed.")
+FAMILIES = ("error.", "document.", "state.", "why.", "schedule.closed.", "schedule.weekday.", "schedule.clock.", "solver.", "mail.run_failed.")
 
 
 def placeholders(sentence: str) -> set[str]:

@@ -12,8 +12,6 @@ from typing import Any
 from xml.etree.ElementTree import ParseError
 
 import msgspec
-from openpyxl import load_workbook
-from openpyxl.utils.exceptions import InvalidFileException
 
 from server.errors import Fields, Invalid
 from server.messages import Text, text
@@ -154,6 +152,9 @@ def parse_calendar_xlsx(data: bytes, field: str = "file") -> Calendar:
 
     Dates are date cells or text. Raises Invalid naming row and column, such as `file.row[3].date`, rows counted as in the sheet.
     """
+    # It brings numpy along: loaded when the first spreadsheet comes.
+    from openpyxl.utils.exceptions import InvalidFileException
+
     _check_size(data, field)
     try:
         _check_unpacked(data, field)
@@ -197,6 +198,8 @@ def _take_row(draft: _Draft, cells: dict[str, Any], number: int, titles: dict[st
 
 def _rows(data: bytes) -> Iterator[tuple[Any, ...]]:
     """The rows of the first sheet; one more than allowed, so that too many can be told."""
+    from openpyxl import load_workbook
+
     book = load_workbook(io.BytesIO(data), read_only=True, data_only=True)
     try:
         if not book.worksheets:
