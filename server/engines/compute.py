@@ -29,6 +29,8 @@ T = TypeVar("T")
 # Generous: a new interpreter on a machine that is busy.
 START_TIMEOUT_S = 60.0
 PR_SET_PDEATHSIG = 1
+# Long work gives way to the loop, the vector engine and whoever searches when the machine is full.
+NICE = 5
 
 
 class ComputeCrashed(DomainError):
@@ -82,7 +84,7 @@ def open_compute(settings: Settings) -> ComputeDoor:
     """Local worker processes; they start with the first work. Raises SettingsError for a cluster, of which this release knows none."""
     if settings.compute_url:
         raise SettingsError("COMPUTE_URL: work on a cluster is not supported; leave it empty and set WS (see .env.example)")
-    return LocalCompute(settings.ws, memory_mb=settings.compute_memory_mb)
+    return LocalCompute(settings.ws, memory_mb=settings.compute_memory_mb, nice=NICE)
 
 
 class _Worker(NamedTuple):
@@ -93,8 +95,9 @@ class _Worker(NamedTuple):
 class _Slot:
     """A place for one worker, which is replaced when it has died or had to."""
 
-    def __init__(self, memory_mb: int, starter: ThreadPoolExecutor) -> None:
+    def __init__(self, memory_mb: int, nice: int, starter: ThreadPoolExecutor) -> None:
         self._memory_mb = memory_mb
+        self._nice = nice
         self._starter = starter
         self._starting: asyncio.Future[_Worker] | None = None
 
@@ -132,7 +135,7 @@ class _Slot:
                 return worker
             self.replace()  # killed from outside while it was idle: nobody's work was lost
         if self._starting is None:
-            self._starting = asyncio.get_running_loop().run_in_executor(self._starter, _start, self._memory_mb)
+            self._starting = asyncio.get_running_loop().run_in_executor(self._starter, _start, self._memory_mb, self._nice)
         try:
             # Shielded: a caller that goes away leaves the starting worker to the next.
             return await asyncio.shield(self._starting)
@@ -157,10 +160,10 @@ class LocalCompute:
 
     mode: Literal["embedded", "distributed"] = "embedded"
 
-    def __init__(self, slots: int, *, memory_mb: int) -> None:
+    def __init__(self, slots: int, *, memory_mb: int, nice: int = 0) -> None:
         # The kernel ends a worker when the *thread* that started it ends, so that thread must be ours and last.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="compute-starter")
-        self._slots = [_Slot(memory_mb, self._starter) for _ in range(slots)]
+        self._slots = [_Slot(memory_mb, nice, self._starter) for _ in range(slots)]
         # The slot that was used last is given first: its worker runs already.
         self._free = list(reversed(self._slots))
         self._urgent: deque[asyncio.Future[_Slot]] = deque()
@@ -223,9 +226,9 @@ class LocalCompute:
         await asyncio.to_thread(self._starter.shutdown)
 
 
-def _start(memory_mb: int) -> _Worker:
+def _start(memory_mb: int, nice: int) -> _Worker:
     """A worker that has answered once. Blocking."""
-    executor = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_prepare, initargs=(os.getpid(), memory_mb))
+    executor = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_prepare, initargs=(os.getpid(), memory_mb, nice))
     first = executor.submit(os.getpid)
     process = next(iter(executor._processes.values()))
     worker = _Worker(executor, process)
@@ -251,7 +254,8 @@ def _retrieve(future: asyncio.Future[Any]) -> None:
 # In the worker process.
 
 
-def _prepare(parent: int, memory_mb: int) -> None:
+def _prepare(parent: int, memory_mb: int, nice: int) -> None:
+    os.nice(nice)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which then ends us
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
