@@ -94,7 +94,8 @@ class _Writing:
     async def keep(self, *, going: bool = False) -> None:
         """Write it down as it stands. A database that is away costs the answer its place in the conversation, not the caller the answer."""
         state = MessageState.STREAMING if going else self.state
-        answered = Answered(self.checked.text, self.mode, list(self.checked.citations), state)
+        citations = [msgspec.structs.replace(citation) for citation in self.checked.citations]  # their quotes may grow while it is written
+        answered = Answered(self.checked.text, self.mode, citations, state)
         try:
             await self._ctx.sql.write(lambda connection: kept.keep(connection, self._begun.message_id, answered))
         except EngineAway as away:

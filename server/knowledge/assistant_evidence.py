@@ -17,7 +17,7 @@ _WITH_UNIT = re.compile(r"(?<![A-Za-z0-9_.])(\d+(?:\.\d+)?)(?=[A-Za-z]{1,3}(?![A
 _IN_TEN_THOUSANDS = re.compile(r"(\d+(?:\.\d+)?) ?([万亿])")
 # How an item of a list begins; its number is none that is claimed.
 _LISTED = re.compile(
-    r"^\s*(?:#+\s|[-*•·]\s|\d{1,3}[.)、）]\s*|[(（]\d{1,3}[)）]|[①-⑳]|(?:步骤|第?步|Step)\s*\d{1,3}\s*[:：.、])+", re.IGNORECASE
+    r"^\s*(?:#+\s|[-*•·]\s|\d{1,3}[.)、）](?!\d)\s*|[(（]\d{1,3}[)）]|[①-⑳]|(?:步骤|第?步|Step)\s*\d{1,3}\s*[:：.、])+", re.IGNORECASE
 )
 _PLAIN_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 # Names of things in computing: a digit inside, a sign inside, or a capital after a small letter. Hyphens alone are in plain words too.

@@ -12,8 +12,8 @@ from server.knowledge.citations import Passage, parts_of
 
 # When a passage is about a question: by the cosine of their vectors alone, or by a smaller one together with the share of the question's
 # words that occur, or by words alone where no vector was compared. Chosen on 70 questions against each of the two Debian reference
-# manuals (420 passages each, bundled model): see docs/assistant.md for the figures. Another model's cosines run higher, which only
-# lets more pass.
+# manuals (420 and 306 passages, bundled model): docs/assistant.md has the figures. Another model's cosines run higher, which only lets
+# more pass.
 NEAR_ENOUGH = 0.28
 NEAR_WITH_WORDS = 0.18
 LEAST_WORDS = 0.2

@@ -24,7 +24,7 @@ COPIED_SHARE = 0.65
 LEAST_SHARED_WORDS = 0.6
 # What occurs in half of the passages that were found is what they are all about, and says little about any of them. Sentences of the
 # Debian reference manuals were supported by seven neighbours each that share most words with them, in 9.7 % (zh) and 29.6 % (en) of the
-# cases without these two and without the window, in 1.9 % and 9.9 % with them.
+# cases without these two and without the window, in 1.8 % and 7.6 % with them.
 COMMON_WEIGHT = 0.25
 LEAST_TO_COMPARE = 4
 # A quote is this many sentences in a row at most.

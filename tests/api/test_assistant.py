@@ -134,6 +134,29 @@ async def test_whoever_goes_away_ends_the_models_work(api: Api, ctx: Context, fo
 
 
 @pytest.mark.gen_test(timeout=60)
+async def test_an_answer_that_is_coming_is_kept_now_and_then(
+    api: Api, ctx: Context, found: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assistant, "CHECKPOINT_S", 0.0)
+    go_on, waits = asyncio.Event(), asyncio.Event()
+
+    async def slow(_messages: Sequence[Message]) -> AsyncGenerator[str]:
+        yield "超过七天须报教务处备案 [1]。第二"
+        waits.set()
+        await go_on.wait()
+        yield "句。"
+
+    use(ctx, Llm(slow))
+    asking = asyncio.ensure_future(api.post("/api/assistant/ask", {"question": QUESTION}))
+    await waits.wait()
+    [conversation] = (await api.get("/api/conversations")).result["items"]
+    half = (await api.get(f"/api/conversations/{conversation['id']}")).result["messages"][1]
+    assert (half["state"], half["text"], len(half["citations"])) == ("streaming", "超过七天须报教务处备案 [1]。第二", 1)
+    go_on.set()
+    assert (await asking).result["answer"] == "超过七天须报教务处备案 [1]。第二句。"
+
+
+@pytest.mark.gen_test(timeout=60)
 async def test_a_failure_in_the_middle_is_an_event(api: Api, ctx: Context, found: Search, caplog: pytest.LogCaptureFixture) -> None:
     use(ctx, Llm(saying("some words", error=RuntimeError("secret detail"))))
     response, events = await events_of(api, {"question": QUESTION})
