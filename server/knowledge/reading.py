@@ -25,9 +25,9 @@ from server.messages import Text, text
 
 T = TypeVar("T")
 
-# The first batch is small: its passages are to be found within seconds. A later one keeps a worker for about a second.
+# The first batch is small: its passages are to be found within seconds. A later one opens the file anew, which costs as much as several pages.
 FIRST_PAGES = 4
-PAGES_AT_ONCE = 16
+PAGES_AT_ONCE = 64
 SCANS_AT_ONCE = 2
 SURVEY_TIME_S = 60.0
 BATCH_TIME_S = 60.0
