@@ -26,6 +26,7 @@ class Operation(msgspec.Struct, frozen=True):
     idempotent: bool
     raw: bool  # answers by itself (files, streams), outside the envelope
     bare_form: bool
+    upload: Any  # the type of the form's fields beside its files
     everywhere: bool  # what belongs to no organization: the scope must be held at the root
 
 
@@ -37,13 +38,15 @@ def operation(
     idempotent: bool = False,
     raw: bool = False,
     form: bool = False,
+    upload: Any = None,
     everywhere: bool = False,
 ) -> Callable[[Method], Method]:
     """Declare a verb. The method's parameters `body` and `query` are parsed by their types, and what it returns is the answer.
 
     `scope` is one of server/scopes.py, SIGNED_IN or ANYONE; a misspelt one fails at import. `idempotent` honours Idempotency-Key.
-    `form` also takes the body as form fields or query parameters, as older module clients send it. `everywhere` is for what belongs to
-    no organization: a scope that is held in some organization alone is not enough.
+    `upload` describes a multipart form, which the handler takes as it streams in. `form` also takes the body as form fields or query
+    parameters, as older module clients send it. `everywhere` is for what belongs to no organization: a scope that is held in some
+    organization alone is not enough.
     """
     if scope not in SCOPES and scope not in (ANYONE, SIGNED_IN):
         raise ValueError(f"unknown scope {scope!r}")
@@ -61,6 +64,7 @@ def operation(
             idempotent=idempotent,
             raw=raw,
             bare_form=form,
+            upload=upload,
             everywhere=everywhere,
         )
 

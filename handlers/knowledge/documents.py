@@ -8,10 +8,19 @@ from urllib.parse import quote
 import msgspec
 
 from handlers.base import ApiHandler
-from handlers.uploads import UploadHandler
 from handlers.operation import operation
+from handlers.uploads import UploadHandler
 from server.knowledge import documents, pages
-from server.knowledge.schemas import Document, DocumentDetail, DocumentPage, DocumentPatch, DocumentQuery, ReindexAnswer, UploadAnswer
+from server.knowledge.schemas import (
+    Document,
+    DocumentDetail,
+    DocumentPage,
+    DocumentPatch,
+    DocumentQuery,
+    ReindexAnswer,
+    UploadAnswer,
+    UploadFields,
+)
 from server.paging import Page
 
 ID = r"(?P<document_id>[0-9]{1,15})"
@@ -30,7 +39,7 @@ class DocumentsHandler(UploadHandler):
     async def get(self, query: DocumentQuery) -> Page[Document]:
         return await documents.list_documents(self.ctx, self.actor, query)
 
-    @operation("documents:write", "Upload one or more PDFs as multipart/form-data.", status=202, idempotent=True)
+    @operation("documents:write", "Upload one or more PDFs as multipart/form-data.", status=202, idempotent=True, upload=UploadFields)
     async def post(self) -> UploadAnswer:
         fields, files = await self.received()
         return await documents.upload(self.ctx, self.actor, fields, files)

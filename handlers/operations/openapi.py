@@ -29,7 +29,7 @@ def document(routes: Iterable[tuple[str, type[Any]]]) -> dict[str, Any]:
     found = [(template(pattern), method, declared) for pattern, handler in routes for method, declared in operations_of(handler).items()]
     kinds: list[Any] = [Envelope, ErrorEnvelope]
     for _, _, declared in found:
-        kinds += [kind for kind in (declared.body, declared.query, declared.result) if kind not in (None, type(None))]
+        kinds += [kind for kind in (declared.body, declared.query, declared.result, declared.upload) if kind not in (None, type(None))]
     schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     by_kind = {_key(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
@@ -69,6 +69,8 @@ def _verb(path: str, method: str, declared: Operation, by_kind: dict[str, Any], 
         verb["parameters"] = parameters
     if declared.body is not None and not (declared.bare_form and method == "GET"):
         verb["requestBody"] = {"required": True, "content": _json(by_kind[_key(declared.body)])}
+    elif declared.upload is not None:
+        verb["requestBody"] = {"required": True, "content": _form(by_kind[_key(declared.upload)])}
     elif declared.body is not None:
         verb["parameters"] = parameters + _query(by_kind[_key(declared.body)], components)
     if declared.scope != ANYONE:
@@ -86,6 +88,13 @@ def _answer(declared: Operation, by_kind: dict[str, Any]) -> dict[str, Any]:
     result = by_kind[_key(declared.result)] if declared.result not in (None, type(None)) else {}
     envelope = {"allOf": [{"$ref": "#/components/schemas/Envelope"}, {"type": "object", "properties": {"result": result}}]}
     return {"description": "The answer.", "content": _json(envelope)}
+
+
+def _form(fields: dict[str, Any]) -> dict[str, Any]:
+    """A multipart form: one or more files called `file`, and the fields."""
+    files = {"type": "array", "items": {"type": "string", "contentMediaType": "application/octet-stream"}}
+    schema = {"allOf": [{"type": "object", "properties": {"file": files}, "required": ["file"]}, fields]}
+    return {"multipart/form-data": {"schema": schema}}
 
 
 def _json(schema: Any) -> dict[str, Any]:

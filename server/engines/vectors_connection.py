@@ -52,7 +52,7 @@ class MilvusConnection:
 
     def ask(self, collection: str, work: Callable[[MilvusClient], T]) -> T:
         """Ask, and ask again while the engine is coming back; every request may be repeated."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline: float | None = None  # from the first failure on
         pause_s = 0.02
         while True:
             self._check_open()
@@ -61,6 +61,7 @@ class MilvusConnection:
                 client = self._connected()
                 return _asked(client, work)
             except _NotLoaded:
+                deadline = deadline or time.monotonic() + PATIENCE_S
                 if time.monotonic() > deadline:
                     raise EngineAway("vectors", "the collection does not load") from None
                 assert client is not None
@@ -69,6 +70,7 @@ class MilvusConnection:
                 except (_Lost, _NotLoaded) as error:
                     raise EngineAway("vectors", str(error)) from None
             except _Lost as lost:
+                deadline = deadline or time.monotonic() + PATIENCE_S
                 if not lost.is_slow:
                     self._disconnect(client)
                 if lost.is_slow or time.monotonic() > deadline:

@@ -19,6 +19,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "More than {pages} pages could not be read, so it was stopped: {why}",
     ),
     "document.broken_off": ("处理已中止，可以重新索引。", "The processing was broken off; the document can be read anew."),
+    "document.pdf_unreadable": ("文件无法读取。", "The file cannot be read."),
     "document.not_pdf": ("文件不是 PDF。", "The file is not a PDF."),
     "document.pdf_empty": ("文件没有任何页面。", "The file has no pages."),
     "document.pdf_damaged": ("文件已损坏，无法打开：{reason}", "The file is damaged and cannot be opened: {reason}"),

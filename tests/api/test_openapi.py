@@ -24,7 +24,12 @@ POST /api/auth/refresh      POST /api/auth/logout       GET /api/auth/me        
 POST /api/auth/api-keys     DELETE /api/auth/api-keys/{} POST /api/auth/ticket      GET /api/users
 GET /api/tasks              GET /api/tasks/{}           POST /api/tasks/{}/retry    POST /api/tasks/{}/cancel
 GET /api/tasks/stats        GET /health                 GET /health/live            GET /health/ready
-GET /metrics                GET /api                    GET /api/openapi.json
+GET /metrics                GET /api                    GET /api/openapi.json       POST /api/documents
+GET /api/documents          GET /api/documents/{}       PATCH /api/documents/{}     DELETE /api/documents/{}
+GET /api/documents/{}/file  GET /api/documents/{}/pages/{} GET /api/documents/{}/pages/{}.png
+POST /api/documents/{}/reindex GET /api/documents/{}/tags/suggest PUT /api/documents/{}/tags
+GET /api/tags               POST /api/tags              GET /api/search             POST /api/search
+POST /api/assistant/ask     GET /api/conversations      POST /api/conversations/{}/messages/{}/feedback
 """
 
 
@@ -113,3 +118,11 @@ async def test_the_page_and_its_parts_come_from_here(anonymous: Api) -> None:
         assert len(part.body) > 100
     assert "script-src 'self'" in page.headers["Content-Security-Policy"]
     assert (await anonymous.get("/api/reference/passwd")).status == 404
+
+
+def test_an_upload_is_described_as_a_form(described: dict[str, Any]) -> None:
+    body = verbs(described)["POST /api/documents"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    files, fields = body["allOf"]
+    assert files["properties"]["file"]["type"] == "array"
+    named = described["components"]["schemas"][fields["$ref"].rsplit("/", 1)[1]]
+    assert {"visibility", "organization_id", "tags"} <= set(named["properties"])
