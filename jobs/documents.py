@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobs.registry import Work, job
+from jobs.registry import Giveup, Work, job
 from server.context import Context
-from server.errors import EngineAway
+from server.errors import DomainError, EngineAway
 from server.knowledge import indexing, rebuilding, removals, stranded
 from server.knowledge.documents import PROCESS_PDF
 from server.knowledge.indexes import BUILD_INDEX
 from server.knowledge.removals import REMOVE_VECTORS
+from server.knowledge.statuses import Status
 from server.knowledge.stranded import MEND_DOCUMENTS, SWEEP_VECTORS
+from server.messages import text
 from server.platform.schedules.actions import SystemSchedule
 from server.platform.tasks import Queue
 
+# An engine that is away is waited for; anything else that goes wrong so often will go on to.
+MOST_FAULTS = 4
 SCHEDULES = (
     SystemSchedule(name="mend_documents", job=MEND_DOCUMENTS, queue=Queue.MAINTENANCE, crons=("*/5 * * * *",)),
     SystemSchedule(name="sweep_vectors", job=SWEEP_VECTORS, queue=Queue.MAINTENANCE, crons=("30 3 * * *",)),
@@ -32,6 +36,12 @@ async def process_pdf(ctx: Context, work: Work, document_id: int, generation: in
         else:
             await indexing.note_waiting(ctx, document_id, generation, away.text)
         raise
+    except Exception as error:  # a worker that dies each time, or a fault of ours
+        if work.attempt < MOST_FAULTS:
+            raise
+        why = error.text if isinstance(error, DomainError) else text("error.internal")
+        await indexing.end(ctx, document_id, generation, Status.FAILED, why)
+        raise Giveup(str(error)) from error
 
 
 @job(REMOVE_VECTORS, queue="documents", max_attempts=200, backoff_s=2, backoff_most_s=600, time_limit_s=3600)

@@ -62,8 +62,14 @@ def collect(files: Iterable[ModuleType]) -> dict[str, Job]:
 
 
 class Work(msgspec.Struct, frozen=True):
-    """What a job may ask for by a parameter named `work`: a way to tell its progress, and whether it will be tried again if it fails."""
+    """What a job may ask for by a parameter named `work`: a way to tell its progress, and which try this is, from 1."""
 
     ctx: Context
     progress: Progress
-    last_try: bool
+    attempt: int
+    max_attempts: int
+
+    @property
+    def last_try(self) -> bool:
+        """Whether a failure is final."""
+        return self.attempt >= self.max_attempts

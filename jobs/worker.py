@@ -139,7 +139,7 @@ class QueueWorker:
         arguments: dict[str, object] = dict(task.payload)
         if "work" in inspect.signature(job.function).parameters:
             arguments["work"] = Work(
-                self._ctx, lambda percent, message: self._report(task, percent, message), task.attempt >= task.max_attempts
+                self._ctx, lambda percent, message: self._report(task, percent, message), task.attempt, task.max_attempts
             )
         return arguments
 

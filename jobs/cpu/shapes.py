@@ -19,7 +19,7 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Block(msgspec.Struct, frozen=True):
-    """Lines that belong together. A heading has a `level` from 1 on; a table's lines are its Markdown rows, with the rule under the first."""
+    """Lines that belong together. A heading has a `level` from 1 on; a table has its Markdown rows, with the rule under the first."""
 
     kind: Literal["text", "heading", "table"]
     lines: list[Line]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from jobs import documents as documents_jobs
 from server.context import Context
 from server.engines.compute import ComputeCrashed
 from server.engines.vectors import Row
@@ -287,3 +288,19 @@ async def test_vectors_whose_document_is_gone_are_swept(library: Library, ctx: C
     assert (await stranded.sweep_vectors(ctx))["orphans"] == 1
     assert await left(ctx, 999) == NOTHING
     assert await ctx.vectors.count(index.collection) > 0
+
+
+@pytest.mark.gen_test(timeout=180)
+async def test_what_goes_wrong_each_time_ends_the_document(library: Library, ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_arguments: Any, **_more: Any) -> Any:
+        raise ComputeCrashed()
+
+    good = await library.ready(GOOD)
+    monkeypatch.setattr(ctx.embedding, "passages", broken)
+    monkeypatch.setattr(documents_jobs, "MOST_FAULTS", 1)
+    bad = await library.upload(*LONG[:2])
+    document = await library.ended(bad)
+    assert document["status"] == "failed"
+    assert await left(ctx, bad) == NOTHING
+    assert (await library.api.get(f"/api/tasks/{document['task_id']}")).result["state"] == "dead"
+    assert await library.found("lanterns", mode="keyword") == [good]
