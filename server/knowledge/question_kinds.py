@@ -19,6 +19,7 @@ SAMPLE = 200  # sentences or identifiers of one set
 _SENTENCE = re.compile(r"[^。！？\n]+[。！？]|[A-Z][^.!?\n]+[.!?](?=\s|$)")
 Pairs = list[tuple[Section, Section]]
 _NAME = re.compile(r"[._/\d+-]|[a-z][A-Z]")
+_NUMBERING = re.compile(r"(?:第\s*\S{1,4}\s*[章节篇部]|(?:Chapter|Appendix|Part|附录)\s+[\dA-Z]+|[\dA-Z]{1,2}(?:\.\d+)+|\d+)[.:、]?\s+")
 _SHORTEST = {"zh": 15, "en": 40}
 _LONGEST = {"zh": 80, "en": 200}
 
@@ -82,12 +83,12 @@ def without_own_heading(chunks: Iterable[Chunk]) -> list[Passage]:
 
 
 def headings(chunks: Sequence[Chunk]) -> QuestionSet:
-    """Each heading that has text of its own asks for the chunks between it and the next heading of any level (`expected`).
+    """Each heading that has text of its own asks, without its number, for the chunks between it and the next heading of any level.
 
-    `subtree` adds the chunks of the headings below it. A title that stands several times asks for all of its sections.
+    Those are `expected`; `subtree` adds the chunks of the headings below it. A title that stands several times asks for all its sections.
     """
-    asked = [section for section in sections_of(chunks) if section.own]
-    return QuestionSet(Kind.HEADINGS, _by_title((one.title, one.own, one.subtree) for one in asked), without_own_heading(chunks))
+    asked = [section for section in sections_of(chunks) if _has_text(chunks, section)]
+    return QuestionSet(Kind.HEADINGS, _by_title((asked_title(one), one.own, one.subtree) for one in asked), without_own_heading(chunks))
 
 
 def sentences(chunks: Sequence[Chunk], most: int = SAMPLE) -> QuestionSet:
@@ -132,7 +133,7 @@ def cross_language(asking: Sequence[Chunk], answering: Sequence[Chunk], pairs: P
     That section is without its heading, which would be the question's translation. Headings that are written alike in both are left out.
     """
     pairs = translated(asking, answering) if pairs is None else pairs
-    questions = _by_title((one.title, two.own, two.subtree) for one, two in pairs)
+    questions = _by_title((asked_title(one), two.own, two.subtree) for one, two in pairs)
     return QuestionSet(Kind.CROSS_LANGUAGE, questions, without_own_heading(answering))
 
 
@@ -147,7 +148,9 @@ def both_languages(
     rows = []
     for one, two in translated(asking, answering) if pairs is None else pairs:
         own, subtree = _shifted(two.own, shift), _shifted(two.subtree, shift)
-        rows.append((one.title, own, subtree) if kind is Kind.BOTH_OTHER else (one.title, (*one.own, *own), (*one.subtree, *subtree)))
+        rows.append(
+            (asked_title(one), own, subtree) if kind is Kind.BOTH_OTHER else (asked_title(one), (*one.own, *own), (*one.subtree, *subtree))
+        )
     return QuestionSet(kind, _by_title(rows), without_own_heading([*asking, *answering]))
 
 
@@ -169,9 +172,9 @@ def split(asking: Sequence[Chunk], answering: Sequence[Chunk], kind: Kind = Kind
     for one, two in pairs:
         if one.path[0] in own_chapters:
             if kind is Kind.SPLIT:
-                rows.append((one.title, [place[n] for n in one.own], [place[n] for n in one.subtree]))
+                rows.append((asked_title(one), [place[n] for n in one.own], [place[n] for n in one.subtree]))
         else:
-            rows.append((one.title, [other_place[n] for n in two.own], [other_place[n] for n in two.subtree]))
+            rows.append((asked_title(one), [other_place[n] for n in two.own], [other_place[n] for n in two.subtree]))
     passages = without_own_heading([*(asking[n] for n in kept), *(answering[n] for n in taken)])
     return QuestionSet(kind, _by_title(rows), passages)
 
@@ -194,7 +197,18 @@ def of_parallel(asking: Sequence[Chunk], answering: Sequence[Chunk]) -> list[Que
 def translated(asking: Sequence[Chunk], answering: Sequence[Chunk]) -> Pairs:
     """The aligned sections that both have text of their own and differ in their titles. Takes seconds for a book."""
     pairs = aligned(asking, answering)
-    return [(one, two) for one, two in pairs if one.own and two.own and one.title.casefold() != two.title.casefold()]
+    told = [(one, two) for one, two in pairs if _has_text(asking, one) and _has_text(answering, two)]
+    return [(one, two) for one, two in told if asked_title(one).casefold() != asked_title(two).casefold()]
+
+
+def asked_title(section: Section) -> str:
+    """A section's title as a person would ask for it: without chapter and section numbers."""
+    return _NUMBERING.sub("", section.title, count=1) if _NUMBERING.match(section.title) else section.title
+
+
+def _has_text(chunks: Sequence[Chunk], section: Section) -> bool:
+    """Whether something but the title itself stands under a heading: chunking gives a bare heading a chunk of its title."""
+    return any(chunks[number].text != section.title for number in section.own)
 
 
 def _by_title(rows: Iterable[tuple[str, Iterable[int], Iterable[int]]]) -> list[Question]:
