@@ -19,6 +19,7 @@ from server.knowledge import evaluation, evaluation_runs
 from server.knowledge.eval_figures import ModeFigures, table
 from server.knowledge.eval_manual import ManualSearch, question_sets, read_manual
 from server.knowledge.evaluation_schemas import EvaluationQuery
+from server.messages import text
 from server.paging import LARGEST_PAGE
 from server.resources import open_context
 from server.scopes import system_actor
@@ -108,7 +109,8 @@ async def measure_manuals(settings: Settings, files: list[Path], say: Say) -> tu
                 try:
                     manuals.append(await read_manual(ctx, str(file), say))
                 except PdfError as error:
-                    raise SettingsError(f"{file} cannot be read: {error}") from error
+                    why = text(f"document.{error.code}", **vars(error))
+                    raise SettingsError(f"{file}: {why.english()}") from error
             sets = question_sets(manuals[0], manuals[1] if len(manuals) > 1 else None)
             if not sets:
                 raise SettingsError("No questions could be made: the file has no outline and hardly any sentences.")

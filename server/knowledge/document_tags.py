@@ -55,7 +55,9 @@ def tags_of(connection: sa.Connection, document_ids: Collection[int], locale: Lo
 
 
 async def put_tags(ctx: Context, actor: Actor, document_id: int, names: Sequence[str]) -> list[TagRef]:
-    """Set a document's tags; those that the job had written and are taken off are not written again. Raises Invalid, Forbidden."""
+    """Set a document's tags. What the job had written and is kept is the person's from now on; what is taken off the job does not write
+    again. Raises Invalid, Forbidden.
+    """
     now = ctx.clock.now()
 
     def transaction(connection: sa.Connection) -> list[TagRef]:
@@ -63,6 +65,8 @@ async def put_tags(ctx: Context, actor: Actor, document_id: int, names: Sequence
         wanted = set(tags_named(connection, row.organization_id, names))
         held = set(connection.execute(sa.select(document_tags.c.tag_id).where(document_tags.c.document_id == document_id)).scalars())
         take_off(connection, document_id, held - wanted)
+        kept = document_tags.update().where(document_tags.c.document_id == document_id, document_tags.c.source == "job")
+        connection.execute(kept.values(source="person", user_id=actor.user_id))
         for tag_id in sorted(wanted - held):
             connection.execute(
                 document_tags.insert().values(

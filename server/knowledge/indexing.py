@@ -124,8 +124,8 @@ class _Run:
 
     async def run(self) -> dict[str, Any]:
         await self._find_twin()
-        self._written = await self._indexes.written()
-        await self._reader.open()
+        # Side by side: on a server that has just begun both take seconds.
+        self._written, _ = await asyncio.gather(self._indexes.written(), self._reader.open())
         reading = asyncio.create_task(self._read(), name=f"read-{self._row.id}")
         try:
             await self._embed_all(reading)
@@ -251,7 +251,7 @@ class _Run:
             if not move(connection, row.id, row.generation, Status.READY, now, **values):
                 raise Superseded()
             passages.show_generation(connection, row.id, row.generation, now)
-            enqueue(connection, Queue.DOCUMENTS, TAG_DB_WRITER, {"document_id": row.id}, now=now)
+            enqueue(connection, Queue.DOCUMENTS, TAG_DB_WRITER, {"document_id": row.id}, now=now, max_attempts=20)
             return total
 
         total = await self._ctx.sql.write(transaction)

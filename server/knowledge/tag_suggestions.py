@@ -137,6 +137,14 @@ class TagVectors:
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str], Vector] = {}
 
+    @classmethod
+    def of(cls, ctx: Context) -> TagVectors:
+        """The process's own; whoever asks first makes it."""
+        try:
+            return ctx.services.get(cls)
+        except KeyError:
+            return ctx.services.add(cls())
+
     async def get(self, ctx: Context, index: Index, words: str) -> Vector:
         """The vector of a text as a query. Raises EngineAway."""
         key = (index.collection, words)
@@ -199,7 +207,7 @@ async def _nearness(ctx: Context, subject: Subject, found: Sequence[Any]) -> dic
     index = await ctx.services.get(Indexes).find_active()
     if index is None:
         return {}
-    vectors, gate = ctx.services.get(TagVectors), asyncio.Semaphore(AT_ONCE)
+    vectors, gate = TagVectors.of(ctx), asyncio.Semaphore(AT_ONCE)
     where = Where(organizations=frozenset({subject.organization_id}), documents=(subject.document_id,))
 
     async def nearest(words: str) -> list[Hit]:

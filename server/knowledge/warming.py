@@ -8,11 +8,13 @@ from collections.abc import Awaitable
 
 from jobs.cpu.reading import load
 from server.context import Context
+from server.engines.embedding import Passage
 from server.errors import DomainError
 
 log = logging.getLogger(__name__)
 
 LOAD_TIME_S = 60.0
+WORD = Passage(text="word", heading="", language="en")
 
 
 class Warming:
@@ -20,22 +22,28 @@ class Warming:
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
-        self._begun: list[asyncio.Task[None]] = []
+        self._begun: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         """Begin in the background, if it was not begun yet."""
-        if not self._begun:
-            ctx = self._ctx
-            steps = (ctx.vectors.warm(), ctx.embedding.warm(), ctx.compute.run(load, time_limit_s=LOAD_TIME_S))
-            self._begun = [asyncio.create_task(self._try(step)) for step in steps]
+        if self._begun is None:
+            self._begun = asyncio.create_task(self._warm(), name="warming")
 
-    async def _try(self, step: Awaitable[None]) -> None:
+    async def _warm(self) -> None:
+        ctx = self._ctx
+        reading = self._try(ctx.compute.run(load, time_limit_s=LOAD_TIME_S))
+        # On another slot, while the first one loads what reads; an endpoint needs no warming.
+        embedding = [self._try(ctx.embedding.passages([WORD]))] if ctx.embedding.mode == "embedded" else []
+        await asyncio.gather(self._try(ctx.vectors.warm()), reading, *embedding)
+        await self._try(ctx.embedding.warm())  # for questions, which come after documents
+
+    async def _try(self, step: Awaitable[object]) -> None:
         try:
             await step
         except DomainError as error:
             log.info("could not be warmed up: %s", error)
 
     async def close(self) -> None:
-        for task in self._begun:
-            task.cancel()
-        await asyncio.gather(*self._begun, return_exceptions=True)
+        if self._begun is not None:
+            self._begun.cancel()
+            await asyncio.gather(self._begun, return_exceptions=True)
