@@ -21,8 +21,7 @@ from server.dispatch.workflow_schemas import EdgeView, NearestView, ProblemView,
 from server.errors import Fields, Invalid
 from server.ids import find_row_number, new_id
 from server.messages import Locale, text
-from server.people.organizations import check_organization
-from server.people.organizations import root_id
+from server.people.organizations import check_organization, root_id
 from server.platform import audit
 from server.platform.schedules import rows
 from server.platform.schedules.cadence import Cadence, check_cadence

@@ -92,7 +92,10 @@ class Indexes:
 
     async def _turn_to(self, model: EmbeddingModel) -> list[Index]:
         now = self._ctx.clock.now()
-        found, building = await self._ctx.sql.write(lambda connection: _turn_to(connection, model, now))
+        try:
+            found, building = await self._ctx.sql.write(lambda connection: _turn_to(connection, model, now))
+        except sa.exc.IntegrityError:  # another instance made the same index at the same moment: now it is there
+            found, building = await self._ctx.sql.write(lambda connection: _turn_to(connection, model, now))
         self._known = found
         if building:
             await self._ctx.events.publish(IndexSwitched())

@@ -18,10 +18,11 @@ AT_ONCE = 200
 
 def remove_document(connection: sa.Connection, document_id: int, now: datetime) -> None:
     """Delete a document, its pages, chunks and tags; its vectors follow by a task, its file with the next clean-up."""
+    # Its own row first: who is just storing pages or tags of it holds that row too, and must end before or find nothing.
+    connection.execute(documents.delete().where(documents.c.id == document_id))
     forget_content(connection, document_id, now)
     for table in (document_tags, refused_tags):
         connection.execute(table.delete().where(table.c.document_id == document_id))
-    connection.execute(documents.delete().where(documents.c.id == document_id))
     file_references.release(connection, f"document:{document_id}")
 
 
@@ -38,8 +39,16 @@ def remove_vectors(connection: sa.Connection, document_id: int, chunk_ids: Seque
         return
     values = {"document_id": document_id, "chunk_ids": None if chunk_ids is None else list(chunk_ids), "created_at": now}
     connection.execute(vector_removals.insert().values(values))
-    # Tried for days: the rows stay until the engine has answered.
-    enqueue(connection, Queue.DOCUMENTS, REMOVE_VECTORS, {}, now=now, unique_key=REMOVE_VECTORS, max_attempts=200)
+    queue_removals(connection, now)
+
+
+def queue_removals(connection: sa.Connection, now: datetime) -> None:
+    """Queue the task that removes vectors, unless it is queued already. Tried for days: what is to go stays noted until the engine answered."""
+    try:
+        with connection.begin_nested():
+            enqueue(connection, Queue.DOCUMENTS, REMOVE_VECTORS, {}, now=now, unique_key=REMOVE_VECTORS, max_attempts=200)
+    except sa.exc.IntegrityError:
+        return  # another instance has just queued it, in a transaction that could not be seen yet
 
 
 async def carry_out(ctx: Context) -> int:

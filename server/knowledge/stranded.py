@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from server.context import Context
 from server.knowledge import indexing, rebuilding
 from server.knowledge.indexes import Indexes
-from server.knowledge.removals import remove_vectors
+from server.knowledge.removals import queue_removals, remove_vectors
 from server.knowledge.statuses import ENDED, Status
-from server.knowledge.tables import documents
+from server.knowledge.tables import documents, vector_removals
 from server.messages import text
 from server.platform.task_states import ended_tasks
 
@@ -25,6 +25,7 @@ SWEEP_VECTORS = "sweep_vectors"
 async def mend(ctx: Context) -> dict[str, Any]:
     """End documents whose task is dead or was cancelled, and begin another index when the model was changed."""
     ended = await _end_stranded(ctx)
+    await _resume_removals(ctx)
     if await ctx.services.get(Indexes).find_active() is not None:
         await ctx.services.get(Indexes).written()
     return {"ended": ended}
@@ -51,6 +52,17 @@ async def _end_stranded(ctx: Context) -> int:
     for row in stranded:
         await indexing.end(ctx, row.id, row.generation, Status.FAILED, text("document.broken_off"))
     return len(stranded)
+
+
+async def _resume_removals(ctx: Context) -> None:
+    """Queue removals that were noted just as the task that carries them out was ending, and that it did not see."""
+    now = ctx.clock.now()
+
+    def transaction(connection: sa.Connection) -> None:
+        if connection.execute(sa.select(vector_removals.c.id).limit(1)).first() is not None:
+            queue_removals(connection, now)
+
+    await ctx.sql.write(transaction)
 
 
 async def _remove_orphans(ctx: Context) -> int:

@@ -29,7 +29,17 @@ from tests.unit.house.source import SourceFile, files
 PARTS = (assistant, dispatch, embedding, engines, evaluation, general, knowledge, people, planning, tags)
 FILES = files()
 # Keys that are put together from a value, by what they begin with.
-FAMILIES = ("error.", "document.", "state.", "why.", "schedule.closed.", "schedule.weekday.", "schedule.clock.", "solver.", "mail.run_failed.")
+FAMILIES = (
+    "error.",
+    "document.",
+    "state.",
+    "why.",
+    "schedule.closed.",
+    "schedule.weekday.",
+    "schedule.clock.",
+    "solver.",
+    "mail.run_failed.",
+)
 
 
 def placeholders(sentence: str) -> set[str]:

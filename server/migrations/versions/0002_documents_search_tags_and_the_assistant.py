@@ -2,10 +2,9 @@
 
 import sqlalchemy as sa
 from alembic import op
+
 from server.engines import schema
-from server.engines.schema import Json
-from server.engines.schema import LongText
-from server.engines.schema import UtcDateTime
+from server.engines.schema import Json, LongText, UtcDateTime
 
 revision = "0002"
 down_revision = "0001"
