@@ -19,11 +19,14 @@ Id = TypeVar("Id", bound=Hashable)
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """Means over questions at depth 10, each 0 to 1."""
+    """Means over questions at depth 10, each 0 to 1. `recall` is the share of all that is expected, `found` that of the questions with
+    anything expected among the ten.
+    """
 
     mrr: float
     recall: float
     ndcg: float
+    found: float
 
 
 class ModeFigures(msgspec.Struct, frozen=True):
@@ -77,7 +80,9 @@ def rank(found: Sequence[Hashable], expected: frozenset[Hashable]) -> int | None
 def measured(answered: Sequence[Answered]) -> ModeFigures:
     """The figures over all of the questions."""
     by_mode = {mode: figures((one.found[mode], one.expected) for one in answered) for mode in MODES}
-    rows = {mode: Measured(round(one.mrr, 4), round(one.recall, 4), round(one.ndcg, 4)) for mode, one in by_mode.items()}
+    rows = {
+        mode: Measured(round(one.mrr, 4), round(one.recall, 4), round(one.ndcg, 4), round(one.success, 4)) for mode, one in by_mode.items()
+    }
     return ModeFigures(len(answered), rows["keyword"], rows["dense"], rows["hybrid"])
 
 
@@ -99,12 +104,14 @@ def ranks(answered: Iterable[Answered]) -> list[QuestionRanks]:
 def table(rows: Mapping[str, ModeFigures], first: str) -> list[str]:
     """The figures as lines of text, one a row and mode, and whether hybrid holds against the better half."""
     width = max([len(first), *(len(name) for name in rows)])
-    lines = [f"{first:<{width}}  {'questions':>9}  {'mode':<8}  {'MRR@10':>7}  {'recall@10':>9}  {'nDCG@10':>8}"]
+    lines = [f"{first:<{width}}  {'questions':>9}  {'mode':<8}  {'MRR@10':>7}  {'recall@10':>9}  {'nDCG@10':>8}  {'found@10':>8}"]
     for name, row in rows.items():
         for mode in MODES:
             one: Measured = getattr(row, mode)
             label, number = (name, str(row.questions)) if mode == "keyword" else ("", "")
-            lines.append(f"{label:<{width}}  {number:>9}  {mode:<8}  {one.mrr:>7.3f}  {one.recall:>9.3f}  {one.ndcg:>8.3f}")
+            lines.append(
+                f"{label:<{width}}  {number:>9}  {mode:<8}  {one.mrr:>7.3f}  {one.recall:>9.3f}  {one.ndcg:>8.3f}  {one.found:>8.3f}"
+            )
         verdict = "holds" if row.holds else f"MORE THAN {TOLERANCE} UNDER"
         lines.append(f"{'':<{width}}  {'':>9}  hybrid − better half: {row.hybrid.mrr - row.better_half:+.3f} ({verdict})")
     return lines

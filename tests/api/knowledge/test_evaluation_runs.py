@@ -50,7 +50,7 @@ async def test_a_run_measures_every_mode(library: Library, api: Api, ctx: Contex
     assert list(figures["kinds"]) == ["words", "nonsense"]
     words = figures["kinds"]["words"]
     assert (words["questions"], words["keyword"]["mrr"], words["hybrid"]["mrr"]) == (2, 1.0, 1.0)
-    assert figures["kinds"]["nonsense"]["keyword"] == {"mrr": 0.0, "recall": 0.0, "ndcg": 0.0}
+    assert figures["kinds"]["nonsense"]["keyword"] == {"mrr": 0.0, "recall": 0.0, "ndcg": 0.0, "found": 0.0}
     assert figures["overall"]["keyword"]["mrr"] == pytest.approx(2 / 3, abs=1e-4)
     assert figures["readers"] == [1]
     assert figures["took_s"] > 0

@@ -36,6 +36,7 @@ def test_each_mode_has_its_own_figures() -> None:
 def test_several_expected_items_count_for_recall() -> None:
     row = measured([answered(keyword="xa", dense="xyz", hybrid="ayx", expected="xy")])
     assert (row.keyword.recall, row.dense.recall, row.hybrid.mrr) == (0.5, 1.0, 0.5)
+    assert (row.keyword.found, row.dense.found) == (1.0, 1.0)
 
 
 def test_kinds_are_told_apart_in_their_order() -> None:
@@ -51,9 +52,9 @@ def test_no_question_has_no_figures_that_are_not_numbers() -> None:
 @pytest.mark.parametrize(("hybrid", "holds"), [(0.5, True), (0.481, True), (0.479, False), (0.9, True)])
 def test_hybrid_holds_within_the_tolerance_of_the_better_half(hybrid: float, holds: bool) -> None:
     row = measured([answered()])
-    low, best = row.keyword, row.keyword.__class__(0.5, 0, 0)
+    low, best = row.keyword, row.keyword.__class__(0.5, 0, 0, 0)
     for keyword, dense in ((low, best), (best, low)):
-        made = ModeFigures(1, keyword, dense, low.__class__(hybrid, 0, 0))
+        made = ModeFigures(1, keyword, dense, low.__class__(hybrid, 0, 0, 0))
         assert made.holds is holds
         assert ("UNDER" in table({"k": made}, "kind")[-1]) is not holds
 
@@ -66,5 +67,5 @@ def test_ranks_show_which_question_fails_in_which_mode() -> None:
 def test_the_table_has_every_mode_of_every_kind() -> None:
     lines = table(by_kind([answered("headings", keyword="x"), answered("sentences", dense="x")]), "kind")
     assert len(lines) == 1 + 2 * 4
-    assert lines[1].split() == ["headings", "1", "keyword", "1.000", "1.000", "1.000"]
-    assert lines[6].split() == ["dense", "1.000", "1.000", "1.000"]
+    assert lines[1].split() == ["headings", "1", "keyword", "1.000", "1.000", "1.000", "1.000"]
+    assert lines[6].split() == ["dense", "1.000", "1.000", "1.000", "1.000"]

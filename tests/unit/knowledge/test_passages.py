@@ -54,7 +54,7 @@ def test_equal_passages_of_a_page_and_of_other_documents_are_told_apart() -> Non
 
 
 def test_pages_and_chunks_are_kept_with_how_far_reading_came(connection: sa.Connection, put: Put) -> None:
-    number = put(pages=2)
+    number = put(pages=2, status="parsing")
     assert store(connection, number, 1, chunk("a"), chunk("b"))
     assert store(connection, number, 1, chunk("c", page=2), last=2)
     row = connection.execute(sa.select(documents)).one()
@@ -66,7 +66,7 @@ def test_pages_and_chunks_are_kept_with_how_far_reading_came(connection: sa.Conn
 
 
 def test_reading_a_page_again_after_a_crash_changes_nothing(connection: sa.Connection, put: Put) -> None:
-    number = put(pages=1)
+    number = put(pages=1, status="parsing")
     store(connection, number, 1, chunk("a"))
     embed(connection, number, ChunkState.LIVE)
     store(connection, number, 1, chunk("a"))
@@ -75,14 +75,20 @@ def test_reading_a_page_again_after_a_crash_changes_nothing(connection: sa.Conne
 
 
 def test_a_document_that_was_begun_anew_takes_nothing_of_before(connection: sa.Connection, put: Put) -> None:
-    number = put(pages=1, generation=2)
+    number = put(pages=1, generation=2, status="parsing")
     assert not store(connection, number, 1, chunk("a"))
+    assert states(connection) == {}
+
+
+@pytest.mark.parametrize("status", ["queued", "ready", "failed", "no_text"])
+def test_a_document_that_has_ended_meanwhile_takes_nothing(connection: sa.Connection, put: Put, status: str) -> None:
+    assert not store(connection, put(pages=1, status=status), 1, chunk("a"))
     assert states(connection) == {}
 
 
 def indexed(connection: sa.Connection, put: Put) -> int:
     """A document whose first generation of a and b is searched, and whose second is to begin."""
-    number = put(pages=1)
+    number = put(pages=1, status="parsing")
     store(connection, number, 1, chunk("a"), chunk("b"))
     embed(connection, number, ChunkState.LIVE)
     connection.execute(documents.update().values(built=1, generation=2))
