@@ -169,6 +169,7 @@ class Resources:
             log.error("started without %s: %s", away.engine, away.cause)
         await self._check_model()
         if loops:
+            self.ctx.services.get(Warming).prepare()
             self.ctx.services.get(LoopLag).start()
             self.schedule_loop.start()
             self.waking_loop.start()

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobs.cpu import e5_identity
-from jobs.cpu.e5_file import E5File, E5Unavailable
+from jobs.cpu.e5_file import E5File, E5Unavailable, weights_path
 
 log = logging.getLogger(__name__)
 
@@ -98,3 +99,13 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def main() -> None:
+    """`python -m jobs.cpu.e5_build FOLDER`: build what is not there yet, giving way to all other work."""
+    os.nice(10)
+    get_built(E5File(weights_path()), Path(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -63,6 +63,9 @@ class EmbeddingDoor(Protocol):
         EmbeddingMisfit when this release cannot make such vectors.
         """
 
+    async def prepare(self) -> None:
+        """Do what is done once for an installation: build the bundled model's graph. Returns when it is done; nothing stays loaded."""
+
     async def warm(self) -> None:
         """Get ready for the first query: load the model, or ask the endpoint for its."""
 

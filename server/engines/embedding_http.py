@@ -137,6 +137,9 @@ class HttpEmbedding:
         known = self._model.dim if self._model is not None else self._dim
         return self if own and known in (0, model.dim) else self._family.other(model)
 
+    async def prepare(self) -> None:
+        """The endpoint has its model."""
+
     async def warm(self) -> None:
         await self.model()
 

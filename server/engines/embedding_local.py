@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import sys
+from asyncio.subprocess import DEVNULL
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from jobs.cpu import e5_identity
@@ -16,6 +21,7 @@ from server.engines.embedding_batches import batches, side_by_side
 if TYPE_CHECKING:
     from server.engines.embedding_family import EmbeddingFamily
 
+ROOT = Path(__file__).resolve().parents[2]
 # Half a second of work: then whoever waits for the slot gets it.
 PASSAGES_A_BATCH = 16
 CHARS_A_BATCH = 8_000
@@ -64,6 +70,19 @@ class LocalEmbedding:
         if model == EmbeddingModel(e5_identity.model_name(), e5_identity.DIM):
             return self
         return self._family.other(model)
+
+    async def prepare(self) -> None:
+        # In a process that ends, so that a server nobody gives documents to holds no model in memory.
+        building = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "jobs.cpu.e5_build", self._folder, cwd=ROOT, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL
+        )
+        try:
+            await building.wait()
+        except asyncio.CancelledError:
+            with contextlib.suppress(ProcessLookupError):
+                building.kill()
+            await building.wait()
+            raise
 
     async def warm(self) -> None:
         await self._queries.run(embed_query, self._folder, "warm", "en", time_limit_s=QUERY_LIMIT_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
@@ -48,7 +49,13 @@ class MilvusConnection:
         self._connecting = threading.Lock()
         self._cause = ""
         self._not_before = 0.0
+        self._begun = False
         self._closed = False
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything was asked yet: before that there is nothing to be away."""
+        return self._begun
 
     def ask(self, collection: str, work: Callable[[MilvusClient], T]) -> T:
         """Ask, and ask again while the engine is coming back; every request may be repeated."""
@@ -85,6 +92,7 @@ class MilvusConnection:
             return client
         with self._connecting:
             self._check_open()
+            self._begun = True
             if self._client is None:
                 if self._child is not None:
                     self._child.ensure()
@@ -122,10 +130,22 @@ class MilvusConnection:
             raise EngineAway("vectors", "closed")
 
 
+def _load() -> None:
+    """Import pymilvus, which brings pandas, and a million objects, along."""
+    # Each collection of garbage meanwhile would look at all of them anew and hold the loop; they are there to stay.
+    gc.disable()
+    try:
+        import pymilvus  # noqa: F401
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def _connect(uri: str) -> MilvusClient:
     # Read when gRPC is imported: it writes to standard error otherwise, and about every fork.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    _load()
     from pymilvus import MilvusClient
 
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs each error with a traceback; ours go to the caller

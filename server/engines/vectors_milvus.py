@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from server.engines.milvus_lite import LiteChild
 from server.engines.vectors import (
@@ -65,6 +66,7 @@ class MilvusVectors:
         self._child = child
         self._search_timeout_s = search_timeout_s
         self._write_timeout_s = write_timeout_s
+        self._uri = uri
         self._searching = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="vectors-search")
         self._writing = ThreadPoolExecutor(WRITE_THREADS, thread_name_prefix="vectors-write")
         self._connection = MilvusConnection(child.address if child else uri, child, load_timeout_s=write_timeout_s)
@@ -241,6 +243,10 @@ class MilvusVectors:
                 client.search(collection, [query], anns_field=field, limit=1, output_fields=["id"], search_params=params, timeout=timeout_s)
 
     async def ping(self) -> None:
+        if not self._connection.is_begun:  # a look at the health must not start what nobody has used yet
+            if self._child is None:
+                await _accepts(self._uri)
+            return
         await self._search("", lambda client: client.list_collections(timeout=self._search_timeout_s))
 
     async def close(self) -> None:
@@ -275,3 +281,14 @@ class MilvusVectors:
     def _check_open(self) -> None:
         if self._closed:
             raise EngineAway("vectors", "closed")
+
+
+async def _accepts(uri: str) -> None:
+    """Raise EngineAway unless the address takes connections."""
+    address = urlsplit(uri)
+    try:
+        _, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.close()
+        await writer.wait_closed()
+    except OSError as error:
+        raise EngineAway("vectors", str(error)) from error

@@ -22,7 +22,7 @@ from server.knowledge.indexes import Index, Indexes
 from server.knowledge.passages import with_ids
 from server.knowledge.reading import CannotRead, CopyReader, Reader, Superseded, content_of, find_twin
 from server.knowledge.removals import forget_content, remove_vectors
-from server.knowledge.statuses import DocumentChanged, Status, move, note_progress
+from server.knowledge.statuses import DocumentChanged, Status, move
 from server.knowledge.tables import documents
 from server.knowledge.wording import stored
 from server.messages import Text, text
@@ -144,7 +144,7 @@ class _Run:
         if twin is None or row.built:
             return  # who asks to read anew wants it read
         _pages, cut = await self._ctx.sql.read(lambda connection: content_of(connection, twin))
-        mine, others = with_ids(row.id, cut), with_ids(twin, cut)
+        mine, others = [await asyncio.to_thread(with_ids, document_id, cut) for document_id in (row.id, twin)]
         self._twin_ids = {own: other for (own, _), (other, _) in zip(mine, others, strict=True)}
         self._reader = CopyReader(self._ctx, row, self._stored, twin)
 
@@ -231,9 +231,8 @@ class _Run:
         now, status = self._ctx.clock.now(), Status.EMBEDDING if all_read else Status.PARSING
 
         def transaction(connection: sa.Connection) -> bool:
-            if all_read:
-                return move(connection, row.id, row.generation, status, now, progress=self._progress)
-            return note_progress(connection, row.id, row.generation, self._progress, now)
+            # Also where the status stays: another instance that took over while this one was frozen may have ended the document.
+            return move(connection, row.id, row.generation, status, now, progress=self._progress)
 
         if not await self._ctx.sql.write(transaction):
             raise Superseded()
@@ -247,7 +246,15 @@ class _Run:
             _done, total = passages.counts(connection, row.id, row.generation)
             if not total:
                 raise CannotRead(text("document.no_words" if reader.pages else "document.pdf_empty"), Status.NO_TEXT)
-            values = {"progress": 100, "built": row.generation, "reader": READER, "ready_at": now, "carry": None, "error": None}
+            values = {
+                "progress": 100,
+                "pages_read": reader.pages,
+                "built": row.generation,
+                "reader": READER,
+                "ready_at": now,
+                "carry": None,
+                "error": None,
+            }
             if not move(connection, row.id, row.generation, Status.READY, now, **values):
                 raise Superseded()
             passages.show_generation(connection, row.id, row.generation, now)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from jobs.cpu.shapes import Carry, Chunk, Page
 from server.knowledge import removals
 from server.knowledge.chunk_states import ChunkState
+from server.knowledge.statuses import Status
 from server.knowledge.tables import chunks, document_pages, documents
 
 
@@ -44,8 +45,12 @@ def store_pages(
     last: int,
     now: datetime,
 ) -> bool:
-    """Keep the pages up to `last` and their chunks; False when the document is gone or was begun anew."""
-    held = documents.update().where(documents.c.id == document_id, documents.c.generation == generation)
+    """Keep the pages up to `last` and their chunks; False when the document is gone, was begun anew, or has ended meanwhile."""
+    held = documents.update().where(
+        documents.c.id == document_id,
+        documents.c.generation == generation,
+        documents.c.status.in_((Status.PARSING.value, Status.EMBEDDING.value)),
+    )
     values = {"pages_read": last, "carry": msgspec.to_builtins(carry), "updated_at": now}
     if not connection.execute(held.values(values)).rowcount:
         return False

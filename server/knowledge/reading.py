@@ -25,7 +25,7 @@ from server.messages import Text, text
 
 T = TypeVar("T")
 
-# The first batch is small: its passages are to be found within seconds. A later one opens the file anew, which costs as much as several pages.
+# The first batch is small: its passages are to be found within seconds. A later one opens the file anew, at the cost of several pages.
 FIRST_PAGES = 4
 PAGES_AT_ONCE = 64
 SCANS_AT_ONCE = 2

@@ -43,7 +43,7 @@ def remove_vectors(connection: sa.Connection, document_id: int, chunk_ids: Seque
 
 
 def queue_removals(connection: sa.Connection, now: datetime) -> None:
-    """Queue the task that removes vectors, unless it is queued already. Tried for days: what is to go stays noted until the engine answered."""
+    """Queue the task that removes vectors, unless it is queued already. It is tried for days: what is to go stays noted until then."""
     try:
         with connection.begin_nested():
             enqueue(connection, Queue.DOCUMENTS, REMOVE_VECTORS, {}, now=now, unique_key=REMOVE_VECTORS, max_attempts=200)

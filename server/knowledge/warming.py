@@ -14,15 +14,25 @@ from server.errors import DomainError
 log = logging.getLogger(__name__)
 
 LOAD_TIME_S = 60.0
+SETTLED_S = 3.0
 WORD = Passage(text="word", heading="", language="en")
 
 
 class Warming:
-    """Warms up once; whatever fails shows when it is needed."""
+    """Each once; whatever fails shows when it is needed."""
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._begun: asyncio.Task[None] | None = None
+        self._preparing: asyncio.Task[None] | None = None
+
+    def prepare(self) -> None:
+        """Have built, once for an installation and when the server has settled, what the first document would wait for."""
+        self._preparing = asyncio.create_task(self._prepare(), name="preparing")
+
+    async def _prepare(self) -> None:
+        await asyncio.sleep(SETTLED_S)
+        await self._try(self._ctx.embedding.prepare())
 
     def begin(self) -> None:
         """Begin in the background, if it was not begun yet."""
@@ -44,6 +54,7 @@ class Warming:
             log.info("could not be warmed up: %s", error)
 
     async def close(self) -> None:
-        if self._begun is not None:
-            self._begun.cancel()
-            await asyncio.gather(self._begun, return_exceptions=True)
+        tasks = [task for task in (self._begun, self._preparing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -14,7 +14,7 @@ from tests.api.client import Api
 from tests.embedded import settings_in
 
 STRANGER = {"X-Forwarded-For": "203.0.113.7"}
-ENGINES = {"sql", "documents", "bus", "mail", "compute", "files"}
+ENGINES = {"sql", "documents", "bus", "mail", "compute", "files", "embedding", "vectors", "llm"}
 
 
 def unplug(monkeypatch: pytest.MonkeyPatch, door: Any, *names: str) -> None:
@@ -36,6 +36,13 @@ async def test_health_tells_of_every_engine(anonymous: Api) -> None:
         assert all(
             engine["state"] == "up" and engine["mode"] == "embedded" and engine["latency_ms"] >= 0 for engine in health["engines"].values()
         )
+
+
+@pytest.mark.gen_test
+async def test_a_look_at_the_health_starts_nothing(anonymous: Api, ctx: Context) -> None:
+    assert (await anonymous.get("/health/")).result["engines"]["vectors"]["state"] == "up"
+    assert not (ctx.settings.data / "milvus").exists()
+    assert ctx.compute.state().busy == 0
 
 
 @pytest.mark.gen_test

@@ -142,7 +142,7 @@ async def test_of_two_that_start_at_once_one_has_the_folder(tmp_path: Path) -> N
 async def test_the_child_ends_with_a_server_that_crashed(tmp_path: Path) -> None:
     code = (
         "import asyncio, sys\nfrom server.config import Settings\nfrom server.engines.vectors import open_vectors\n"
-        "async def main():\n    await open_vectors(Settings(data_dir=sys.argv[1])).ping()\n    print('up', flush=True)\n"
+        "async def main():\n    await open_vectors(Settings(data_dir=sys.argv[1])).collections()\n    print('up', flush=True)\n"
         "    await asyncio.sleep(600)\nasyncio.run(main())\n"
     )
     server = spawn([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
@@ -154,7 +154,7 @@ async def test_the_child_ends_with_a_server_that_crashed(tmp_path: Path) -> None
     server.wait()
     # A server that starts at this very moment uses the orphan, or waits for its end.
     door = open_vectors(Settings(data_dir=str(tmp_path)))
-    await door.ping()
+    await door.collections()
     await door.close()
     await until(lambda: not lives(pid) and not lives(pid_of(tmp_path)))
 
@@ -163,7 +163,7 @@ async def test_the_child_ends_with_a_server_that_crashed(tmp_path: Path) -> None
 async def test_the_child_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_KEY", "not-for-children")
     door = open_vectors(Settings(data_dir=str(tmp_path)))
-    await door.ping()
+    await door.collections()
     pid = pid_of(tmp_path)
     assert (tmp_path / "run" / "milvus.sock").stat().st_mode & 0o077 == 0
     assert (tmp_path / "milvus").stat().st_mode & 0o007 in (0, 5)
@@ -178,7 +178,7 @@ async def test_the_child_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 async def test_a_data_dir_of_a_long_name(tmp_path: Path) -> None:
     data = tmp_path / ("long" * 20) / ("name" * 20)
     door = open_vectors(Settings(data_dir=str(data)))
-    await door.ping()
+    await door.collections()
     pid = pid_of(data)
     await door.close()
     assert not lives(pid)
@@ -191,12 +191,12 @@ async def test_a_child_that_cannot_start_is_said_so_at_once(tmp_path: Path) -> N
     await door.warm()
     for _ in range(3):
         with pytest.raises(EngineAway):
-            await door.ping()
+            await door.collections()
     (tmp_path / "milvus").unlink()
 
     async def answers() -> bool:
         with suppress(EngineAway):
-            await door.ping()
+            await door.collections()
             return True
         return False
 
@@ -207,7 +207,7 @@ async def test_a_child_that_cannot_start_is_said_so_at_once(tmp_path: Path) -> N
 @pytest.mark.gen_test(timeout=60)
 async def test_closing_while_the_child_starts(tmp_path: Path) -> None:
     door = open_vectors(Settings(data_dir=str(tmp_path)))
-    waiting = asyncio.create_task(door.ping())
+    waiting = asyncio.create_task(door.collections())
     await until((tmp_path / "logs" / "milvus.log").exists)
     await door.close()
     with suppress(EngineAway):
@@ -219,7 +219,7 @@ async def test_closing_while_the_child_starts(tmp_path: Path) -> None:
 async def test_an_address_where_nobody_is(tmp_path: Path) -> None:
     door = open_vectors(Settings(data_dir=str(tmp_path), milvus_host="127.0.0.1", milvus_port=free_port()))
     with pytest.raises(EngineAway):
-        await door.ping()
+        await door.collections()
     await door.close()
 
 
