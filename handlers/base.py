@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import msgspec
 from tornado.httputil import HTTPServerRequest
@@ -185,6 +185,18 @@ class ApiHandler(AnsweringHandler):
         """The envelope with `result`, and the end of the request."""
         self.set_status(status)
         self.finish(ENCODE(Envelope(code="2000", message=say("ok", self.locale_wanted), result=result)))
+
+    async def answer_file(self, sha256: str, name: str, content_type: str) -> None:
+        """A stored file, always as an attachment: nothing that was put in is shown as a page of ours. Raises FileMissing."""
+        size = await self.ctx.files.size(sha256)
+        self.set_header("Content-Type", content_type)
+        self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}")
+        self.set_header("Content-Length", str(size))
+        if self.request.method == "HEAD":
+            return
+        async for chunk in self.ctx.files.iterate(sha256):
+            self.write(chunk)
+            await self.flush()
 
     async def answer_once(self, act: Callable[[], Awaitable[Any]], declared: Operation) -> None:
         """Do it once for one Idempotency-Key; the same key and body get the same answer again."""

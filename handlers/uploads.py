@@ -8,12 +8,10 @@ import msgspec
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
-from tornado.ioloop import IOLoop
 
-from handlers.base import ApiHandler
 from handlers.errors import fields_of
-from server.engines.files import FileWriter
-from server.errors import DomainError, Invalid, Malformed, TooLarge
+from handlers.streaming import StreamingHandler
+from server.errors import DomainError, Invalid, Malformed
 from server.knowledge.schemas import UploadedFile, UploadFields
 from server.knowledge.warming import Warming
 from server.messages import text
@@ -23,8 +21,6 @@ MAGIC = b"%PDF-"
 # A PDF may begin a little later: readers accept the mark within the first KiB.
 MAGIC_WITHIN = 1024
 LONGEST_FIELD = 64 << 10
-# What a form may be longer than its files.
-FORM_ROOM = 1 << 20
 MOST_PARTS = 50
 
 
@@ -41,10 +37,10 @@ class _Part:
         self.size = 0
 
 
-class UploadHandler(ApiHandler):
+class UploadHandler(StreamingHandler):
     """A handler whose POST takes files. What was begun and not finished leaves nothing; a wrong form is read to its end and refused."""
 
-    streams = True
+    room = 1 << 20
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -53,25 +49,14 @@ class UploadHandler(ApiHandler):
         self._parts = 0
         self._fields: dict[str, str] = {}
         self._files: list[UploadedFile] = []
-        self._writer: FileWriter | None = None
         self._waiting: list[tuple[str, bytes]] = []
         self._wrong: DomainError | None = None
         self._complete = False
-
-    @property
-    def _limit(self) -> int:
-        return self.ctx.settings.max_upload_mb << 20
-
-    def _too_large_error(self) -> TooLarge:
-        return TooLarge(limit=f"{self.ctx.settings.max_upload_mb} MiB")
 
     async def prepare(self) -> None:
         await super().prepare()
         if self.request.method != "POST":
             return
-        length = self.request.headers.get("Content-Length", "0")
-        if length.isdigit() and int(length) > self._limit + FORM_ROOM:
-            raise self._too_large_error()
         self.ctx.services.get(Warming).begin()  # while the files come in
         kind, options = parse_options_header(self.request.headers.get("Content-Type", ""))
         boundary = options.get(b"boundary", b"")
@@ -210,20 +195,3 @@ class UploadHandler(ApiHandler):
             raise Invalid.field("file", "upload.empty", name=part.filename)
         if MAGIC not in part.head:
             raise Invalid.field("file", "upload.not_pdf", name=part.filename)
-
-    async def _abandon(self) -> None:
-        if self._writer is not None:
-            writer, self._writer = self._writer, None
-            await writer.abandon()
-
-    def on_connection_close(self) -> None:
-        super().on_connection_close()
-        self._spawn_end()
-
-    def on_finish(self) -> None:
-        super().on_finish()
-        self._spawn_end()
-
-    def _spawn_end(self) -> None:
-        if self._writer is not None:
-            IOLoop.current().spawn_callback(self._abandon)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import quote
 
 import msgspec
 
@@ -62,17 +61,8 @@ class DocumentHandler(ApiHandler):
 class FileHandler(ApiHandler):
     @operation("documents:read", "The uploaded file, as an attachment.", raw=True)
     async def get(self, document_id: str) -> None:
-        name, sha256, size = await documents.original(self.ctx, self.actor, int(document_id))
-        await self.ctx.files.size(sha256)  # an error still finds its envelope
-        self.set_header("Content-Type", "application/pdf")
-        plain = f'attachment; filename="document-{document_id}.pdf"'
-        self.set_header("Content-Disposition", f"{plain}; filename*=UTF-8''{quote(name, safe='')}")
-        self.set_header("Content-Length", str(size))
-        if self.request.method == "HEAD":
-            return
-        async for chunk in self.ctx.files.iterate(sha256):
-            self.write(chunk)
-            await self.flush()
+        name, sha256 = await documents.original(self.ctx, self.actor, int(document_id))
+        await self.answer_file(sha256, name, "application/pdf")
 
 
 class PageHandler(ApiHandler):

@@ -19,15 +19,7 @@ class FileHandler(ApiHandler):
     @operation(ANYONE, "A file, by a link that the server gave out.", raw=True)
     async def get(self, sha256: str, query: LinkQuery) -> None:
         file_links.check(self.ctx, sha256, query.expires, query.signature, now=self.ctx.clock.now())
-        size = await self.ctx.files.size(sha256)
-        self.set_header("Content-Type", "application/octet-stream")
-        self.set_header("Content-Disposition", f'attachment; filename="{sha256}"')
-        self.set_header("Content-Length", str(size))
-        if self.request.method == "HEAD":
-            return
-        async for chunk in self.ctx.files.iterate(sha256):
-            self.write(chunk)
-            await self.flush()
+        await self.answer_file(sha256, sha256, "application/octet-stream")
 
 
 routes = [(r"/files/(?P<sha256>[0-9a-f]{64})", FileHandler)]

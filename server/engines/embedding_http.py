@@ -17,6 +17,7 @@ from tornado.httputil import HTTPHeaders
 from server.engines.embedding import EmbeddingDoor, EmbeddingModel, EmbeddingRefused, Passage, Vector
 from server.engines.embedding_answer import read_vectors
 from server.engines.embedding_batches import batches, side_by_side
+from server.engines.reachable import check_reachable
 from server.errors import EngineAway
 
 if TYPE_CHECKING:
@@ -146,15 +147,7 @@ class HttpEmbedding:
     async def ping(self) -> None:
         """Whether the endpoint's host takes connections: to ask for a vector costs money at some."""
         self._check_open()
-        address = urlsplit(self._url)
-        port = address.port or (443 if address.scheme == "https" else 80)
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                _, writer = await asyncio.open_connection(address.hostname, port)
-                writer.close()
-                await writer.wait_closed()
-        except (OSError, TimeoutError) as error:
-            raise EngineAway("embedding", str(error) or "no answer") from error
+        await check_reachable("embedding", self._url)
 
     async def close(self) -> None:
         if not self._closed:

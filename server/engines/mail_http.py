@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from tornado.httpclient import AsyncHTTPClient, HTTPError
 
 from server.engines.mail import Mail, MailRefused, bare_id, check_mail
+from server.engines.reachable import check_reachable
 from server.errors import EngineAway
 
 CONNECT_TIMEOUT_S = 5.0
@@ -53,15 +52,7 @@ class HttpMail:
 
     async def ping(self) -> None:
         """Whether the endpoint's host takes connections; it need not know any request but ours."""
-        address = urlsplit(self._url)
-        port = address.port or (443 if address.scheme == "https" else 80)
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                _, writer = await asyncio.open_connection(address.hostname, port)
-                writer.close()
-                await writer.wait_closed()
-        except (OSError, TimeoutError) as error:
-            raise EngineAway("mail", str(error) or "no answer") from error
+        await check_reachable("mail", self._url)
 
     async def close(self) -> None:
         self._client.close()

@@ -8,9 +8,9 @@ from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from server.engines.milvus_lite import LiteChild
+from server.engines.reachable import check_reachable
 from server.engines.vectors import (
     MOST_QUERY_BYTES,
     MOST_TEXT_BYTES,
@@ -245,7 +245,7 @@ class MilvusVectors:
     async def ping(self) -> None:
         if not self._connection.is_begun:  # a look at the health must not start what nobody has used yet
             if self._child is None:
-                await _accepts(self._uri)
+                await check_reachable("vectors", self._uri)
             return
         await self._search("", lambda client: client.list_collections(timeout=self._search_timeout_s))
 
@@ -281,14 +281,3 @@ class MilvusVectors:
     def _check_open(self) -> None:
         if self._closed:
             raise EngineAway("vectors", "closed")
-
-
-async def _accepts(uri: str) -> None:
-    """Raise EngineAway unless the address takes connections."""
-    address = urlsplit(uri)
-    try:
-        _, writer = await asyncio.open_connection(address.hostname, address.port)
-        writer.close()
-        await writer.wait_closed()
-    except OSError as error:
-        raise EngineAway("vectors", str(error)) from error

@@ -287,7 +287,7 @@ def _detail(connection: sa.Connection, actor: Actor, row: Any) -> DocumentDetail
     return detail
 
 
-async def original(ctx: Context, actor: Actor, document_id: int) -> tuple[str, str, int]:
-    """The uploaded file: its name, hash and size in bytes. Raises DocumentNotFound."""
+async def original(ctx: Context, actor: Actor, document_id: int) -> tuple[str, str]:
+    """The uploaded file: its name and hash. Raises DocumentNotFound."""
     row = await ctx.sql.read(lambda connection: access_document(connection, actor, document_id))
-    return row.filename, row.sha256, row.size
+    return row.filename, row.sha256
