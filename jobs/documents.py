@@ -25,7 +25,7 @@ SCHEDULES = (
 )
 
 
-@job(PROCESS_PDF, queue="documents", max_attempts=30, backoff_s=2, backoff_most_s=600, time_limit_s=12 * 3600)
+@job(PROCESS_PDF, queue="documents", max_attempts=30, backoff_s=2, backoff_most_s=600, time_limit_s=12 * 3600, resumable=True)
 async def process_pdf(ctx: Context, work: Work, document_id: int, generation: int) -> dict[str, Any]:
     """Read, embed and index a document; while an engine is away it waits, and says so."""
     try:
@@ -37,7 +37,7 @@ async def process_pdf(ctx: Context, work: Work, document_id: int, generation: in
             await indexing.note_waiting(ctx, document_id, generation, away.text)
         raise
     except Exception as error:  # a worker that dies each time, or a fault of ours
-        if work.attempt < MOST_FAULTS:
+        if await indexing.note_fault(ctx, document_id, generation) < MOST_FAULTS:
             raise
         why = error.text if isinstance(error, DomainError) else text("error.internal")
         await indexing.end(ctx, document_id, generation, Status.FAILED, why)
@@ -50,7 +50,7 @@ async def remove_vectors(ctx: Context) -> dict[str, Any]:
     return {"removals": await removals.carry_out(ctx)}
 
 
-@job(BUILD_INDEX, queue="maintenance", max_attempts=100, backoff_s=5, backoff_most_s=600, time_limit_s=24 * 3600)
+@job(BUILD_INDEX, queue="maintenance", max_attempts=100, backoff_s=5, backoff_most_s=600, time_limit_s=24 * 3600, resumable=True)
 async def build_index(ctx: Context, work: Work) -> dict[str, Any]:
     """Embed every passage for a model that was changed to, then search by it."""
     return await rebuilding.build(ctx, work.progress)

@@ -30,6 +30,8 @@ class Job(msgspec.Struct, frozen=True):
     time_limit_s: float = 600
     backoff_s: float = 5
     backoff_most_s: float = 3600
+    # It goes on where it was broken off: a server that stops need not wait for it.
+    resumable: bool = False
     gives_up_on: tuple[type[BaseException], ...] = ()
 
     def retry_after(self, attempt: int) -> float:

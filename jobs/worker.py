@@ -44,6 +44,7 @@ class QueueWorker:
         self.queue = queue
         self.concurrency = concurrency
         self._running: set[asyncio.Task[None]] = set()
+        self._resumable: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
         self._stopping = False
         self._loop: asyncio.Task[None] | None = None
@@ -53,11 +54,13 @@ class QueueWorker:
         self._loop = asyncio.create_task(self._serve(), name=f"queue-{self.queue}")
 
     async def stop(self, grace_s: float) -> None:
-        """Claim nothing more; give what runs `grace_s` seconds, then hand it back."""
+        """Claim nothing more; hand back at once what can go on elsewhere, give the rest `grace_s` seconds, then hand it back."""
         self._stopping = True
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
+        for task in self._running & self._resumable:
+            task.cancel()
         if self._running:
             await asyncio.wait(self._running, timeout=grace_s)
         for task in list(self._running):
@@ -101,6 +104,10 @@ class QueueWorker:
             working = asyncio.create_task(self._work(task), name=f"task-{task.kind}")
             self._running.add(working)
             working.add_done_callback(self._running.discard)
+            job = self._jobs.get(task.kind)
+            if job is not None and job.resumable:
+                self._resumable.add(working)
+                working.add_done_callback(self._resumable.discard)
         self._ctx.metrics.tasks_running.labels(self.queue.value).set(len(self._running))
         return len(claimed) == room
 

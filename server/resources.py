@@ -51,6 +51,7 @@ from server.people.passwords import Passwords
 from server.people.sessions import SessionEnded
 from server.people.setup import set_up
 from server.people.tokens import TokenReader
+from server.platform import tasks
 from server.platform.schedules.actions import ensure_system_schedules
 from server.platform.schedules.pausing import PauseChanged
 from server.platform.schedules.rows import ScheduleChanged
@@ -158,6 +159,7 @@ class Resources:
             await set_up(ctx, actor)
             await ensure_system_schedules(ctx, actor, SCHEDULES)
             if ctx.bus.mode == "embedded":
+                await self._release_tasks()
                 # The only instance: whoever was online under an earlier process is not until it connects to this one.
                 offline = await expire_modules(ctx)
                 log.info("%d modules wait to reconnect", offline)
@@ -175,6 +177,15 @@ class Resources:
             self.waking_loop.start()
             for worker in self.workers:
                 worker.start()
+
+    async def _release_tasks(self) -> None:
+        """Tasks of an earlier process of this folder that is gone need not wait for their leases."""
+        ctx = self.ctx
+        owners = await ctx.sql.read(tasks.running_owners)
+        gone = [owner for owner in owners if owner != ctx.instance and not _is_alive(owner)]
+        if gone:
+            released = await ctx.sql.write(lambda connection: tasks.release(connection, gone, ctx.clock.now()))
+            log.info("%d tasks of a process that is gone are taken up again", released)
 
     async def _check_model(self) -> None:
         """An endpoint whose vectors have another dimension than EMBEDDING_DIM stops the start; one that is away does not."""
@@ -207,3 +218,19 @@ class Resources:
         except EngineAway as away:
             log.warning("could not say goodbye: %s", away)
         await self._stack.aclose()
+
+
+def _is_alive(instance: str) -> bool:
+    """Whether the process of an instance of this machine still runs; one of another machine is taken to."""
+    host, _, pid = instance.rpartition("-")[0].rpartition("-")
+    if host != socket.gethostname()[:30] or not pid.isdigit():
+        return True
+    if int(pid) == os.getpid():  # in a container each start has the same one, and this process is another instance
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

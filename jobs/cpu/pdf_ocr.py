@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from jobs.cpu.pdf_errors import OcrFailed, OcrMissing, PageMissing
 from jobs.cpu.pdf_render import rendered
 from jobs.cpu.pdf_source import Source, opened
-from jobs.cpu.pdf_text import UNIT, Piece, clean, is_cjk, language_of
+from jobs.cpu.pdf_text import UNIT, Piece, clean, is_cjk, page_language
 from jobs.cpu.shapes import Block, Line, Page
 
 # Tesseract's documentation ("Improving the quality of the output") asks for 300 dpi.
@@ -59,7 +59,7 @@ def _recognised(source: Source, number: int, binary: str, languages: Sequence[st
         return Page(number, 0.0, 0.0, [])
     blocks = [Block("text", lines) for lines in _blocks(table, scale)]
     text = "\n".join(line.text for block in blocks for line in block.lines)
-    return Page(number, round(pixels.width / scale, 2), round(pixels.height / scale, 2), blocks, language_of(text))
+    return Page(number, round(pixels.width / scale, 2), round(pixels.height / scale, 2), blocks, page_language(text))
 
 
 def _tesseract(binary: str, image: bytes, languages: Sequence[str], number: int) -> str:

@@ -17,7 +17,7 @@ from jobs.cpu.pdf_running import without_running
 from jobs.cpu.pdf_source import Source, check_memory, opened
 from jobs.cpu.pdf_survey import FEWEST_ENTRIES, Survey
 from jobs.cpu.pdf_tables import Table, page_tables
-from jobs.cpu.pdf_text import UNIT, PageText, Piece, language_of, page_text
+from jobs.cpu.pdf_text import UNIT, PageText, Piece, page_language, page_text
 from jobs.cpu.shapes import Block, Line, OutlineEntry, Page
 
 # More of a page is not kept; a page of a newspaper has 50,000 characters.
@@ -76,7 +76,7 @@ def _read_page(
     else:
         levels = _levels_by_letters(rows, survey)
     blocks = _blocks(rows, levels, found, text)
-    return Page(number, round(text.width, 2), round(text.height, 2), blocks, language_of("\n".join([row.text for row in rows])))
+    return Page(number, round(text.width, 2), round(text.height, 2), blocks, page_language("\n".join([row.text for row in rows])))
 
 
 def _with_places(pieces: list[Piece], found: Sequence[Table]) -> list[Piece]:

@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 
+from jobs.cpu.chunk_language import language_of
 from jobs.cpu.pdf_errors import PageMissing, PdfTooLong
 from jobs.cpu.pdf_headings import body_size, heading_sizes
 from jobs.cpu.pdf_outline import read_outline
 from jobs.cpu.pdf_running import running_lines, without_running
 from jobs.cpu.pdf_source import Source, check_memory, opened
-from jobs.cpu.pdf_text import PageText, clean, language_of, page_text
+from jobs.cpu.pdf_text import PageText, clean, page_text
 from jobs.cpu.shapes import Language, OutlineEntry
 
 # Pages are looked at in pairs, as left and right ones differ.
@@ -70,7 +71,7 @@ def survey(path: str, most_pages: int) -> Survey:
             running=running,
             body_size=size,
             heading_sizes=heading_sizes(pieces, size) if len(outline) < FEWEST_ENTRIES else [],
-            language=language_of(" ".join(piece.text[:80] for body in bodies for piece in body[:20])),
+            language=_language([" ".join(piece.text for piece in body) for body in bodies]),
             sampled=len(numbers),
             text_pages=sum(len(_LETTER.findall(" ".join(piece.text for piece in body))) >= _FEWEST_LETTERS for body in bodies),
         )
@@ -83,6 +84,14 @@ def sample(pages: int) -> list[int]:
     pairs = SAMPLED // 2
     firsts = [1 + (pages - 2) * pair // (pairs - 1) for pair in range(pairs)]
     return sorted({number for first in firsts for number in (first, first + 1)})
+
+
+def _language(texts: list[str]) -> Language:
+    """Chinese when half of the pages with words have Chinese in them: such manuals are full of Latin names."""
+    spoken = [language for text in texts if (language := language_of(text))]
+    if not spoken:
+        return ""
+    return "zh" if 2 * spoken.count("zh") >= len(spoken) else "en"
 
 
 def _find_page(source: Source, number: int) -> PageText | None:

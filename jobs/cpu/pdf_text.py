@@ -194,7 +194,7 @@ def _strokes(stext: Any, blocks: list[_Block]) -> list[Stroke]:
     return found
 
 
-def language_of(text: str) -> Language:
+def page_language(text: str) -> Language:
     """The language of a text by how it begins: a Chinese character counts as a word."""
     sample = text[:_TELLING]
     # A Chinese character has three bytes, and words stand between spaces: counting those is ten times faster than looking for either.

@@ -114,6 +114,7 @@ def _insert(
         "reader": 0,
         "generation": 1,
         "built": 0,
+        "faults": 0,
         "pages_read": 0,
         "created_at": now,
         "updated_at": now,
@@ -216,7 +217,7 @@ async def reindex(ctx: Context, actor: Actor, document_id: int) -> ReindexAnswer
         row = access_document(connection, actor, document_id, to_change=True)
         if row.status not in {status.value for status in ENDED}:
             raise DocumentBusy(status=row.status)
-        cleared = {"progress": 0, "pages_read": 0, "unreadable": 0, "carry": None, "error": None}
+        cleared = {"progress": 0, "faults": 0, "pages_read": 0, "unreadable": 0, "carry": None, "error": None}
         if not move(connection, document_id, row.generation, Status.QUEUED, now, **cleared):
             raise DocumentBusy(status=row.status)
         connection.execute(documents.update().where(documents.c.id == document_id).values(generation=row.generation + 1))

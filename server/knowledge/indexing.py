@@ -91,6 +91,17 @@ async def end_away(ctx: Context, document_id: int, generation: int, away: Engine
     await end(ctx, document_id, generation, Status.FAILED, away.text)
 
 
+async def note_fault(ctx: Context, document_id: int, generation: int) -> int:
+    """Count that the reading went wrong by a fault; how often by now."""
+    held = sa.and_(documents.c.id == document_id, documents.c.generation == generation)
+
+    def transaction(connection: sa.Connection) -> int:
+        connection.execute(documents.update().where(held).values(faults=documents.c.faults + 1))
+        return connection.execute(sa.select(documents.c.faults).where(held)).scalar() or 0
+
+    return await ctx.sql.write(transaction)
+
+
 async def note_waiting(ctx: Context, document_id: int, generation: int, why: Text) -> None:
     """Say on the document why its reading waits; it goes on by itself."""
     held = documents.update().where(documents.c.id == document_id, documents.c.generation == generation)
@@ -245,7 +256,9 @@ class _Run:
         def transaction(connection: sa.Connection) -> int:
             _done, total = passages.counts(connection, row.id, row.generation)
             if not total:
-                raise CannotRead(text("document.no_words" if reader.pages else "document.pdf_empty"), Status.NO_TEXT)
+                if reader.unreadable:
+                    raise CannotRead(text("document.unreadable_pages", pages=reader.unreadable))
+                raise CannotRead(text("document.no_words"), Status.NO_TEXT)
             values = {
                 "progress": 100,
                 "pages_read": reader.pages,

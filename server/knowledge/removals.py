@@ -44,11 +44,7 @@ def remove_vectors(connection: sa.Connection, document_id: int, chunk_ids: Seque
 
 def queue_removals(connection: sa.Connection, now: datetime) -> None:
     """Queue the task that removes vectors, unless it is queued already. It is tried for days: what is to go stays noted until then."""
-    try:
-        with connection.begin_nested():
-            enqueue(connection, Queue.DOCUMENTS, REMOVE_VECTORS, {}, now=now, unique_key=REMOVE_VECTORS, max_attempts=200)
-    except sa.exc.IntegrityError:
-        return  # another instance has just queued it, in a transaction that could not be seen yet
+    enqueue(connection, Queue.DOCUMENTS, REMOVE_VECTORS, {}, now=now, unique_key=REMOVE_VECTORS, max_attempts=200)
 
 
 async def carry_out(ctx: Context) -> int:

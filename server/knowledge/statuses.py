@@ -50,9 +50,3 @@ def move(connection: sa.Connection, document_id: int, generation: int, to: Statu
         documents.c.status.in_([status.value for status in _FROM[to]]),
     )
     return connection.execute(moved.values(status=to.value, updated_at=now, **values)).rowcount == 1
-
-
-def note_progress(connection: sa.Connection, document_id: int, generation: int, progress: int, now: datetime) -> bool:
-    """Write how far the work is, in percent; False when the document is gone or was begun anew."""
-    noted = documents.update().where(documents.c.id == document_id, documents.c.generation == generation)
-    return connection.execute(noted.values(progress=progress, updated_at=now)).rowcount == 1

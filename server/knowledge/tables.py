@@ -31,6 +31,8 @@ documents = sa.Table(
     # The generation of chunks that is being built; `built` is the one that is served (0: none is complete yet).
     sa.Column("generation", sa.Integer, nullable=False),
     sa.Column("built", sa.Integer, nullable=False),
+    # How often this generation went wrong by a fault, not for an engine that was away.
+    sa.Column("faults", sa.Integer, nullable=False),
     # How far reading has come in this generation, and what the next page needs from the one before.
     sa.Column("pages_read", sa.Integer, nullable=False),
     sa.Column("carry", Json),

@@ -18,6 +18,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "超过 {pages} 页无法读取，已停止：{why}",
         "More than {pages} pages could not be read, so it was stopped: {why}",
     ),
+    "document.unreadable_pages": (
+        "有 {pages} 页无法读取，其余页面没有文字。",
+        "{pages} pages cannot be read, and the others have no words.",
+    ),
     "document.broken_off": ("处理已中止，可以重新索引。", "The processing was broken off; the document can be read anew."),
     "document.pdf_unreadable": ("文件无法读取。", "The file cannot be read."),
     "document.not_pdf": ("文件不是 PDF。", "The file is not a PDF."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -70,28 +70,34 @@ def enqueue(
     run_at: datetime | None = None,
     unique_key: str | None = None,
 ) -> str | None:
-    """Put a task in; its id, or None when an unfinished task already has the unique key."""
+    """Put a task in; its id, or None when an unfinished task already has the unique key, if only in a transaction that ends later."""
     if unique_key is not None:
         held = sa.select(tasks.c.id).where(tasks.c.unique_key == unique_key)
         if connection.execute(held).first() is not None:
             return None
     task_id = new_id()
-    connection.execute(
-        tasks.insert().values(
-            id=task_id,
-            queue=queue.value,
-            kind=kind,
-            payload=dict(payload),
-            state=TaskState.QUEUED.value,
-            attempts=0,
-            max_attempts=max_attempts,
-            run_at=run_at or now,
-            progress=0,
-            unique_key=unique_key,
-            cancel_requested=False,
-            created_at=now,
-        )
+    row = tasks.insert().values(
+        id=task_id,
+        queue=queue.value,
+        kind=kind,
+        payload=dict(payload),
+        state=TaskState.QUEUED.value,
+        attempts=0,
+        max_attempts=max_attempts,
+        run_at=run_at or now,
+        progress=0,
+        unique_key=unique_key,
+        cancel_requested=False,
+        created_at=now,
     )
+    if unique_key is None:
+        connection.execute(row)
+        return task_id
+    try:
+        with connection.begin_nested():
+            connection.execute(row)
+    except sa.exc.IntegrityError:
+        return None
     return task_id
 
 
@@ -196,6 +202,18 @@ def give_back(connection: sa.Connection, task: Claimed, owner: str, now: datetim
         return True
     values = {"state": TaskState.QUEUED.value, "run_at": now, "attempts": task.attempt - 1, "lease_owner": None, "lease_until": None}
     return connection.execute(_held(task, owner).values(values)).rowcount == 1
+
+
+def running_owners(connection: sa.Connection) -> list[str]:
+    """Who holds a running task."""
+    held = sa.select(tasks.c.lease_owner).where(tasks.c.state == TaskState.RUNNING.value, tasks.c.lease_owner.is_not(None))
+    return list(connection.execute(held.distinct()).scalars())
+
+
+def release(connection: sa.Connection, owners: Iterable[str], now: datetime) -> int:
+    """Let the tasks of workers that are known to be gone be claimed at once, as if their lease had run out; how many."""
+    held = tasks.update().where(tasks.c.state == TaskState.RUNNING.value, tasks.c.lease_owner.in_(list(owners)))
+    return connection.execute(held.values(lease_until=now - timedelta(seconds=1))).rowcount
 
 
 def _stopped(connection: sa.Connection, task: Claimed, owner: str, now: datetime, error: str | None) -> bool:

@@ -130,6 +130,7 @@ def upgrade() -> None:
         sa.Column("survey", Json(), nullable=True),
         sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("built", sa.Integer(), nullable=False),
+        sa.Column("faults", sa.Integer(), nullable=False),
         sa.Column("pages_read", sa.Integer(), nullable=False),
         sa.Column("carry", Json(), nullable=True),
         sa.Column("created_at", UtcDateTime(), nullable=False),

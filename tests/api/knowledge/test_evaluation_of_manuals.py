@@ -28,7 +28,7 @@ async def test_a_manual_is_measured(settings: Settings, tmp_path: Path) -> None:
     assert lines[0] == "model bigrams-64"
     assert "en sentences" in report
     [keyword] = [line for line in lines if line.startswith("en sentences")]
-    assert keyword.split()[-4:] == ["keyword", "1.000", "1.000", "1.000"]
+    assert keyword.split()[-5:] == ["keyword", "1.000", "1.000", "1.000", "1.000"]
     assert "better half" in lines[-1] or "falls short" in lines[-1]
     assert any(line.startswith("read 3 of 3 pages") for line in said)
     assert not settings.data.exists()

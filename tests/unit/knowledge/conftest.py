@@ -49,6 +49,7 @@ def put(connection: sa.Connection) -> Put:
             "reader": 0,
             "generation": 1,
             "built": 0,
+            "faults": 0,
             "pages_read": 0,
             "created_at": NOW,
             "updated_at": NOW,

@@ -7,7 +7,7 @@ import itertools
 import pytest
 import sqlalchemy as sa
 
-from server.knowledge.statuses import Status, move, note_progress
+from server.knowledge.statuses import Status, move
 from server.knowledge.tables import documents
 from tests.unit.knowledge.conftest import NOW, Put
 
@@ -41,9 +41,8 @@ def test_a_status_follows_only_from_some(connection: sa.Connection, put: Put, ol
 def test_an_earlier_generation_moves_nothing(connection: sa.Connection, put: Put) -> None:
     number = put(generation=3)
     assert not move(connection, number, 2, Status.PARSING, NOW)
-    assert not note_progress(connection, number, 2, 50, NOW)
-    assert note_progress(connection, number, 3, 50, NOW)
-    assert connection.execute(sa.select(documents.c.status, documents.c.progress)).one() == ("queued", 50)
+    assert move(connection, number, 3, Status.PARSING, NOW, progress=50)
+    assert connection.execute(sa.select(documents.c.status, documents.c.progress)).one() == ("parsing", 50)
 
 
 def test_a_document_that_is_gone_moves_nowhere(connection: sa.Connection) -> None:

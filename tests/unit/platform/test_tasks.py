@@ -42,6 +42,36 @@ def row(connection: sa.Connection, task_id: str) -> Any:
     return connection.execute(sa.select(table).where(table.c.id == task_id)).one()
 
 
+def test_what_a_dead_worker_held_is_claimed_at_once(connection: sa.Connection) -> None:
+    task_id = put(connection)
+    take(connection, owner="dead")
+    put(connection, kind="other")
+    take(connection, owner="alive")
+    assert sorted(tasks.running_owners(connection)) == ["alive", "dead"]
+    assert take(connection, owner="new") == []
+    assert tasks.release(connection, ["dead"], NOW) == 1
+    [claimed] = take(connection, owner="new")
+    assert (claimed.id, claimed.attempt) == (task_id, 2)
+
+
+def test_a_unique_key_that_another_transaction_has_just_taken_is_no_error(
+    connection: sa.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = put(connection, unique_key="once")
+    execute = connection.execute
+
+    def blind(statement: Any, *more: Any, **named: Any) -> Any:
+        """The other transaction's row is not seen by looking."""
+        if isinstance(statement, sa.Select):
+            statement = statement.where(sa.false())
+        return execute(statement, *more, **named)
+
+    monkeypatch.setattr(connection, "execute", blind)
+    assert tasks.enqueue(connection, Queue.MAIL, "k", {}, now=NOW, unique_key="once") is None
+    monkeypatch.undo()
+    assert connection.execute(sa.select(table.c.id)).scalars().all() == [first]
+
+
 def test_a_task_is_claimed_once(connection: sa.Connection) -> None:
     task_id = put(connection)
     [claimed] = take(connection)
