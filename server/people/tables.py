@@ -15,7 +15,28 @@ organizations = sa.Table(
     sa.Column("code", short_text(64), nullable=False, unique=True),
     sa.Column("kind", identifier(32), nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("updated_at", UtcDateTime),
     sa.Index(None, "parent_id"),
+)
+
+# Every organization with each one above it and with itself (depth 0): who may in one may below it.
+organization_closure = sa.Table(
+    "organization_closure",
+    metadata,
+    sa.Column("ancestor_id", sa.BigInteger, primary_key=True),
+    sa.Column("descendant_id", sa.BigInteger, primary_key=True),
+    sa.Column("depth", sa.Integer, nullable=False),
+    sa.Index(None, "descendant_id", "depth"),
+)
+
+organization_members = sa.Table(
+    "organization_members",
+    metadata,
+    sa.Column("organization_id", sa.BigInteger, primary_key=True),
+    sa.Column("user_id", sa.BigInteger, primary_key=True),
+    sa.Column("position", short_text(64), nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Index(None, "user_id"),
 )
 
 users = sa.Table(
@@ -34,6 +55,9 @@ users = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("updated_at", UtcDateTime, nullable=False),
     sa.Column("last_login_at", UtcDateTime),
+    sa.Column("password_changed_at", UtcDateTime),
+    sa.Column("disabled_at", UtcDateTime),
+    sa.Column("merged_into", sa.BigInteger),  # the account that took this one's place
     sa.Index(None, "organization_id"),
     sa.Index(None, "created_at"),
 )
@@ -44,6 +68,7 @@ roles = sa.Table(
     sa.Column("id", serial(), primary_key=True),
     sa.Column("name", short_text(64), nullable=False, unique=True),
     sa.Column("system", sa.Boolean, nullable=False),
+    sa.Column("description", short_text(500)),
     sa.Column("scopes", Json, nullable=False),
 )
 
@@ -87,4 +112,44 @@ api_keys = sa.Table(
     sa.Column("last_used_at", UtcDateTime),
     sa.Column("revoked_at", UtcDateTime),
     sa.Index(None, "user_id"),
+)
+
+# Accounts at a single sign-on server: who somebody is there never changes, a name may.
+cas_links = sa.Table(
+    "cas_links",
+    metadata,
+    sa.Column("server", short_text(), primary_key=True),
+    sa.Column("cas_id", short_text(), primary_key=True),
+    sa.Column("user_id", sa.BigInteger, nullable=False),
+    sa.Column("attributes", Json, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("last_login_at", UtcDateTime, nullable=False),
+    sa.Index(None, "user_id"),
+)
+
+# Which of our sessions a ticket of theirs opened: their logout names the ticket.
+cas_sessions = sa.Table(
+    "cas_sessions",
+    metadata,
+    sa.Column("ticket_hash", identifier(64), primary_key=True),
+    sa.Column("session_id", identifier()),  # NULL until the browser has fetched its tokens
+    sa.Column("user_id", sa.BigInteger, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("ended_at", UtcDateTime),
+    sa.Index(None, "session_id"),
+    sa.Index(None, "created_at"),
+)
+
+user_imports = sa.Table(
+    "user_imports",
+    metadata,
+    sa.Column("id", identifier(), primary_key=True),
+    sa.Column("user_id", sa.BigInteger),  # who imported
+    sa.Column("filename", short_text(255), nullable=False),
+    sa.Column("state", identifier(12), nullable=False),
+    sa.Column("counts", Json, nullable=False),
+    sa.Column("rows", Json, nullable=False),  # what was done, row by row, so that it can be undone
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("undone_at", UtcDateTime),
+    sa.Index(None, "created_at"),
 )

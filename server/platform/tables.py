@@ -134,6 +134,9 @@ audit_log = sa.Table(
     sa.Column("address", identifier(64), nullable=False),
     sa.Column("request_id", short_text(64), nullable=False),
     sa.Column("detail", Json, nullable=False),
+    # A hash of the row and of the hash before it: a row that was removed or changed shows. NULL in rows older than the chain, and until
+    # the sealing has come by.
+    sa.Column("hash", identifier(64)),
     sa.Index(None, "at"),
     sa.Index(None, "action", "at"),
     sa.Index(None, "target", "at"),
