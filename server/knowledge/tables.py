@@ -32,7 +32,7 @@ documents = sa.Table(
     sa.Column("generation", sa.Integer, nullable=False),
     sa.Column("built", sa.Integer, nullable=False),
     # How often this generation went wrong by a fault, not for an engine that was away.
-    sa.Column("faults", sa.Integer, nullable=False),
+    sa.Column("faults", sa.Integer, nullable=False, default=0),
     # How far reading has come in this generation, and what the next page needs from the one before.
     sa.Column("pages_read", sa.Integer, nullable=False),
     sa.Column("carry", Json),
