@@ -129,10 +129,10 @@ async def _old_task(house: House, *, ended: bool) -> str:
 async def test_the_weekly_job_can_be_moved_and_keeps_its_place(data: Path) -> None:
     """The row belongs to the people once it is there: a restart does not add another or set it back."""
     async with open_house(data) as house:
-        (job,) = [one for one in await house.api.get("/scheduler/jobs") if one["kind"] == "system"]
+        (job,) = [one for one in await house.api.get("/scheduler/jobs") if one["name"] == "cleanup_old_records"]
         await house.api.ask("PATCH", f"/scheduler/jobs/{job['id']}", {"cron": "30 4 * * 6", "timezone": "Europe/Berlin"})
     async with open_house(data) as house:
-        (job,) = [one for one in await house.api.get("/scheduler/jobs") if one["kind"] == "system"]
+        (job,) = [one for one in await house.api.get("/scheduler/jobs") if one["name"] == "cleanup_old_records"]
         assert (job["cron"], job["timezone"]) == (["30 4 * * 6"], "Europe/Berlin")
 
 
@@ -147,6 +147,6 @@ async def test_the_weekly_job_runs_when_its_time_comes(data_at_noon: Path) -> No
             return bool(await house.rows(tasks, tasks.c.kind == "maintenance.clean_up", tasks.c.state == "succeeded"))
 
         await until(done)
-        (row,) = await house.rows(fires)
         (task,) = await house.rows(tasks, tasks.c.kind == "maintenance.clean_up")
+        (row,) = await house.rows(fires, fires.c.task_id == task.id)
         assert (row.outcome, row.task_id, task.state) == ("fired", task.id, "succeeded")
