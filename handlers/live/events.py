@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from server.events import Event, Resync
 from server.knowledge.live_topics import may_follow_document, may_follow_task
 from server.knowledge.statuses import DocumentChanged
 from server.people import tickets
-from server.people.identify import identify_again
+from server.people.identify import RightsChanged, identify_again
 from server.people.sessions import SessionEnded
 from server.platform.tasks import TaskChanged
 
@@ -35,6 +36,8 @@ LARGEST_BACKLOG = 4 << 20
 # A browser that does not read as fast as things happen is told to read anew.
 MANY_WAITING = 1 << 20
 SESSION_ENDED = (4401, "session ended")
+# What its caller may see cannot be asked: it comes again, and is asked at the door.
+TRY_AGAIN = (1013, "try again later")
 
 
 class Asked(msgspec.Struct, forbid_unknown_fields=True):
@@ -64,6 +67,8 @@ class Browsers:
         self._ctx = ctx
         self._sockets: set[EventsHandler] = set()
         self._followers: dict[str, set[EventsHandler]] = {}
+        self._to_check: set[EventsHandler] = set()
+        self._checking: asyncio.Task[None] | None = None
         events = ctx.events
         events.listen(ModuleChanged, lambda event: self.tell("modules", event))
         events.listen(RunChanged, self._run_changed)
@@ -72,6 +77,7 @@ class Browsers:
         events.listen(TaskChanged, lambda event: self.tell(f"task:{event.task_id}", event))
         events.listen(DocumentChanged, lambda event: self.tell(f"document:{event.document_id}", event))
         events.listen(SessionEnded, self._session_ended)
+        events.listen(RightsChanged, self._rights_changed)
         events.listen(Resync, lambda _event: self._resync())
 
     def __len__(self) -> int:
@@ -83,6 +89,7 @@ class Browsers:
 
     def remove(self, socket: EventsHandler) -> None:
         self._sockets.discard(socket)
+        self._to_check.discard(socket)
         for topic in socket.topics:
             self._followers.get(topic, set()).discard(socket)
         self._ctx.metrics.browser_sockets.set(len(self._sockets))
@@ -117,9 +124,29 @@ class Browsers:
             ):
                 socket.close(*SESSION_ENDED)
 
+    def _rights_changed(self, event: RightsChanged) -> None:
+        self._check(socket for socket in self._sockets if event.user_id is None or socket.actor.user_id == event.user_id)
+
+    def _check(self, sockets: Iterable[EventsHandler]) -> None:
+        self._to_check.update(sockets)
+        if self._to_check and (self._checking is None or self._checking.done()):
+            self._checking = asyncio.get_running_loop().create_task(self._check_all())
+
+    async def _check_all(self) -> None:
+        """One after the other: a change for everybody must not keep the loop and the database busy."""
+        while self._to_check:
+            socket = self._to_check.pop()
+            try:
+                await socket.check_rights()
+            except Exception:
+                log.exception("a browser socket could not be checked")
+                socket.close(*TRY_AGAIN)
+            await asyncio.sleep(0)
+
     def _resync(self) -> None:
         for socket in list(self._sockets):
             socket.tell("", "resync", None)
+        self._check(self._sockets)  # a change of rights may be among what was missed
 
     def close_all(self, code: int, reason: str) -> None:
         for socket in list(self._sockets):
@@ -138,6 +165,8 @@ class EventsHandler(SocketHandler):
         self._seq = 0
         self._gap = False
         self._asking: set[asyncio.Task[None]] = set()
+        # What is asked for is judged by rights that nothing changes meanwhile.
+        self._turn = asyncio.Lock()
 
     async def admit(self) -> None:
         self.actor = await tickets.redeem(self.ctx, self.get_query_argument("ticket", ""))
@@ -160,13 +189,28 @@ class EventsHandler(SocketHandler):
 
     async def _take(self, asked: Asked) -> None:
         try:
-            # What the caller may do may have changed since the socket was opened.
-            self.actor = await identify_again(self.ctx, self.actor)
-            await self._follow(asked)
+            async with self._turn:
+                # What the caller may do may have changed since the socket was opened.
+                self.actor = await identify_again(self.ctx, self.actor)
+                await self._follow(asked)
         except NotSignedIn:
             self.close(*SESSION_ENDED)
         except EngineAway as away:
             self.tell("", "error", {"message": str(away)})
+
+    async def check_rights(self) -> None:
+        """Give up what the caller may no longer follow; close when it is signed out, or when that cannot be known."""
+        try:
+            async with self._turn:
+                self.actor = await identify_again(self.ctx, self.actor)
+                for topic in sorted(self.topics):
+                    if not await self._may_follow(topic):
+                        self.browsers.unfollow(self, topic)
+                        self.tell(topic, "refused", None)
+        except NotSignedIn:
+            self.close(*SESSION_ENDED)
+        except EngineAway:
+            self.close(*TRY_AGAIN)
 
     async def _follow(self, asked: Asked) -> None:
         for topic in asked.unsubscribe:

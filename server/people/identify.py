@@ -16,7 +16,9 @@ from server.actor import NOBODY, Actor, ActorKind, Grant
 from server.context import Context
 from server.engines.prepared import Prepared
 from server.errors import NotSignedIn
+from server.events import Event
 from server.messages import Locale
+from server.people.organization_tree import tree_of
 from server.people.tables import api_keys, organizations, role_grants, roles, sessions, users
 from server.people.tokens import TokenReader
 
@@ -32,6 +34,12 @@ class SessionOver(NotSignedIn):
 
 class KeyInvalid(NotSignedIn):
     type = "key_invalid"
+
+
+class RightsChanged(Event, frozen=True):
+    """What a user may do has changed; without one, what anybody may. Requests find it by themselves, open sockets must ask again."""
+
+    user_id: int | None = None
 
 
 _granted = (
@@ -91,7 +99,7 @@ async def identify(ctx: Context, bearer: str, *, address: str, request_id: str =
         name=found[0].username,
         user_id=claims.user_id,
         session_id=claims.session_id,
-        grants=_grants(found, None),
+        grants=await _grants(ctx, found, None),
         address=address,
         request_id=request_id,
         locale=locale,
@@ -103,11 +111,11 @@ async def identify_again(ctx: Context, actor: Actor) -> Actor:
     now = ctx.clock.now()
     if actor.session_id is not None and actor.user_id is not None:
         found = await _session(ctx, actor.session_id, actor.user_id, now)
-        return msgspec.structs.replace(actor, grants=_grants(found, None))
+        return msgspec.structs.replace(actor, grants=await _grants(ctx, found, None))
     if actor.key_id is not None:
         held = await ctx.sql.read_small(lambda connection: _by_key_id.all(connection, {"id": actor.key_id}))
         _check_key(held, now)
-        return msgspec.structs.replace(actor, grants=_grants(held, frozenset(held[0].key_scopes)))
+        return msgspec.structs.replace(actor, grants=await _grants(ctx, held, frozenset(held[0].key_scopes)))
     return actor
 
 
@@ -118,14 +126,15 @@ async def _session(ctx: Context, session_id: str, user_id: int, now: datetime) -
     return found
 
 
-def _grants(rows: Iterable[Any], limit: frozenset[str] | None) -> tuple[Grant, ...]:
+async def _grants(ctx: Context, rows: Iterable[Any], limit: frozenset[str] | None) -> tuple[Grant, ...]:
     grants = []
     for row in rows:
         if row.scopes is None:
             continue
         scopes = frozenset(row.scopes) if limit is None else frozenset(row.scopes) & limit
-        # What is granted at the root holds everywhere.
-        grants.append(Grant(scopes, None if row.parent_id is None else frozenset({row.organization_id})))
+        # What is granted at the root holds everywhere; elsewhere, in the organization and all below it.
+        places = None if row.parent_id is None else await tree_of(ctx).within(row.organization_id)
+        grants.append(Grant(scopes, places))
     return tuple(grants)
 
 
@@ -153,7 +162,7 @@ async def _by_api_key(ctx: Context, bearer: str, address: str, request_id: str, 
         name=key.username,
         user_id=key.user_id,
         key_id=key.id,
-        grants=_grants(found, frozenset(key.key_scopes)),
+        grants=await _grants(ctx, found, frozenset(key.key_scopes)),
         address=address,
         request_id=request_id,
         locale=locale,

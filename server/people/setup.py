@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from server.actor import Actor
 from server.context import Context
+from server.people.organization_tree import mend
 from server.people.organizations import root_id
 from server.people.passwords import Passwords
 from server.people.tables import organizations, role_grants, roles, sessions, users
@@ -26,6 +27,7 @@ async def set_up(ctx: Context, actor: Actor) -> None:
 
     def transaction(connection: sa.Connection) -> None:
         _root(connection, ctx.clock.now())
+        mend(connection)
         _roles(connection)
         if hashed is not None and connection.execute(exists).first() is None:
             user_id = _admin(connection, hashed, ctx.clock.now())
