@@ -1,8 +1,9 @@
-"""Sign-in sessions: opened by a password, carried on by rotating refresh tokens, ended by logout."""
+"""Sign-in sessions: opened by a proof of who somebody is, carried on by rotating refresh tokens, ended by logout and by others."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -55,28 +56,38 @@ async def log_in(ctx: Context, actor: Actor, request: LoginRequest, *, agent: st
         right = await passwords.check(found.password_hash if found else None, request.password)
         if not found or not right or found.state != "active":
             await login_delay.failed(ctx, key, actor.address)
-            await ctx.sql.write(
-                lambda connection: audit.note(connection, ctx.clock.now(), actor, "login.refused", f"user:{found.id if found else '?'}")
-            )
+            target = f"user:{found.id if found else '?'}"
+            await audit.note_bounded(ctx, actor, "login.refused", target, f"address:{actor.address}")
             raise CredentialsWrong()
     await login_delay.succeeded(ctx, key, actor.address)
-    if passwords.needs_rehash(found.password_hash):
-        await _rehash(ctx, found, await passwords.hash(request.password))
-    return await open_session(ctx, actor, found.id, method="password", agent=agent)
+    proved = found.password_hash
+    if passwords.needs_rehash(proved):
+        proved = await _rehash(ctx, found, await passwords.hash(request.password))
+    return await open_session(ctx, actor, found.id, method="password", agent=agent, proved=proved)
 
 
-async def _rehash(ctx: Context, user: Any, hashed: str) -> None:
-    """Keep the password under today's cost, unless it was changed meanwhile."""
+async def _rehash(ctx: Context, user: Any, hashed: str) -> str:
+    """Keep the password under today's cost, unless it was changed meanwhile; the hash that the sign-in has proved."""
     same = users.update().where(users.c.id == user.id, users.c.password_hash == user.password_hash)
-    await ctx.sql.write(lambda connection: connection.execute(same.values(password_hash=hashed)))
+    turned = await ctx.sql.write(lambda connection: connection.execute(same.values(password_hash=hashed)).rowcount)
+    return hashed if turned == 1 else str(user.password_hash)
 
 
-async def open_session(ctx: Context, actor: Actor, user_id: int, *, method: str, agent: str) -> TokenPair:
-    """A new session of a user whose identity has been proved by `method`."""
+async def open_session(ctx: Context, actor: Actor, user_id: int, *, method: str, agent: str, proved: str | None = None) -> TokenPair:
+    """A new session of a user whose identity has been proved by `method`; `proved` is the hash of the password that proved it.
+
+    Raises CredentialsWrong when the user was disabled, or the password changed, since then.
+    """
     now = ctx.clock.now()
     session_id = new_id()
+    still = users.update().where(users.c.id == user_id, users.c.state == "active")
+    if proved is not None:
+        still = still.where(users.c.password_hash == proved)
 
-    def transaction(connection: sa.Connection) -> Me:
+    def transaction(connection: sa.Connection) -> Me | None:
+        # The user's row first: who changes the password, and then ends the sessions, comes before all of this or after.
+        if connection.execute(still.values(last_login_at=now)).rowcount != 1:
+            return None
         connection.execute(
             sessions.insert().values(
                 id=session_id,
@@ -90,11 +101,12 @@ async def open_session(ctx: Context, actor: Actor, user_id: int, *, method: str,
                 expires_at=now + timedelta(days=ctx.settings.refresh_token_days),
             )
         )
-        connection.execute(users.update().where(users.c.id == user_id).values(last_login_at=now))
         audit.note(connection, now, actor, "login", f"user:{user_id}", method=method, session=session_id)
         return get_me(connection, user_id)
 
     me = await ctx.sql.write(transaction)
+    if me is None:
+        raise CredentialsWrong()
     return _pair(ctx, tokens.Claims(user_id, session_id, 1), me)
 
 
@@ -150,6 +162,20 @@ async def log_out(ctx: Context, actor: Actor) -> None:
 
     await ctx.sql.write(transaction)
     await ctx.events.publish(SessionEnded(session_id))
+
+
+def end_sessions(connection: sa.Connection, now: datetime, user_id: int, *, reason: str, keep: str = "") -> list[str]:
+    """End a user's sessions, all but `keep`, in the caller's transaction; their ids, for `tell_ended` after the commit."""
+    theirs = (sessions.c.user_id == user_id, sessions.c.ended_at.is_(None), sessions.c.id != keep)
+    ended = list(connection.execute(sa.select(sessions.c.id).where(*theirs).with_for_update()).scalars())
+    connection.execute(sessions.update().where(*theirs).values(ended_at=now, end_reason=reason))
+    return ended
+
+
+async def tell_ended(ctx: Context, session_ids: Iterable[str]) -> None:
+    """Close what was opened with sessions that have ended."""
+    for session_id in session_ids:
+        await ctx.events.publish(SessionEnded(session_id))
 
 
 def _pair(ctx: Context, claims: tokens.Claims, me: Me) -> TokenPair:
