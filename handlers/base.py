@@ -20,7 +20,7 @@ from server.errors import Forbidden, Invalid, Malformed, NotSignedIn, TooLarge
 from server.logs import request_id as request_id_in_logs
 from server.messages import say, text
 from server.people.identify import identify
-from server.platform import kept_answers
+from server.platform import audit, kept_answers
 from server.scopes import ANYONE, SIGNED_IN
 
 __all__ = ["ApiHandler", "NotFoundHandler", "Requests", "bearer_of"]
@@ -129,10 +129,20 @@ class ApiHandler(AnsweringHandler):
             return
         if not self.actor.signed_in:
             raise NotSignedIn()
-        if declared.scope != SIGNED_IN:
-            self.actor.require(declared.scope)
-        if declared.everywhere and self.actor.organizations(declared.scope) is not None:
-            raise Forbidden(scope=declared.scope)
+        try:
+            if declared.scope != SIGNED_IN:
+                self.actor.require(declared.scope)
+            if declared.everywhere and self.actor.organizations(declared.scope) is not None:
+                raise Forbidden(scope=declared.scope)
+        except Forbidden as denied:
+            await self.note_denied(denied)
+            raise
+
+    async def note_denied(self, denied: Forbidden) -> None:
+        """Put into the audit log that the caller was refused."""
+        if self.actor.signed_in:
+            scope = str(denied.params.get("scope", ""))
+            await audit.note_denied(self.ctx, self.actor, scope, f"{self.request.method} {self.request.path}")
 
     # Parsing.
 

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from server.errors import Forbidden
 from server.scopes import ANYONE, SCOPES, SIGNED_IN
 
 Method = Callable[..., Awaitable[Any]]
@@ -70,6 +71,13 @@ def operation(
 
         @functools.wraps(method)
         async def verb(self: Any, *path: str, **named: str) -> None:
+            try:
+                await answer(self, *path, **named)
+            except Forbidden as denied:  # by the action, for the thing's own sake
+                await self.note_denied(denied)
+                raise
+
+        async def answer(self: Any, *path: str, **named: str) -> None:
             if described.query is not None:
                 named["query"] = self.parse_query(described.query)
             if described.body is not None:

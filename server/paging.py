@@ -45,7 +45,9 @@ def page_of(
     """One page of a select, narrowed by `q` over `searched`, ordered by `sort` or else by `order`. Raises Invalid for an unknown sort."""
     if query.q and searched:
         pattern = "%" + query.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-        wanted = wanted.where(sa.or_(*(column.ilike(pattern, escape="\\") for column in searched)))
+        # MySQL cannot compare a column of ASCII with other letters, which it cannot hold.
+        columns = [column for column in searched if query.q.isascii() or not _is_ascii(column)]
+        wanted = wanted.where(sa.or_(sa.false(), *(column.ilike(pattern, escape="\\") for column in columns)))
     ordered = _ordered(wanted, sortable, query.sort or order, order)
     total = connection.execute(sa.select(sa.func.count()).select_from(wanted.order_by(None).subquery())).scalar_one()
     rows = connection.execute(ordered.limit(query.page_size).offset((query.page - 1) * query.page_size))
@@ -91,3 +93,9 @@ def _ordered(wanted: sa.Select[Any], sortable: Mapping[str, sa.ColumnElement[Any
     if (last := sortable[order.removeprefix("-")]) is not column:
         ordered = ordered.order_by(last)  # rows that are alike must not change places between two pages
     return ordered
+
+
+def _is_ascii(column: sa.ColumnElement[str]) -> bool:
+    """Whether a column is one of hex ids, hashes and plain names (schema.identifier)."""
+    variants = getattr(column.type, "_variant_mapping", {})
+    return any(getattr(variant, "charset", None) == "ascii" for variant in variants.values())

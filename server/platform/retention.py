@@ -6,12 +6,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from server.platform.tables import audit_log, file_references, schedule_changes
-
-
-def sweep_audit(connection: sa.Connection, before: datetime, limit: int) -> int:
-    """Audit rows older than their retention; how many were removed."""
-    return _sweep(connection, audit_log, audit_log.c.at < before, limit)
+from server.platform.tables import file_references, schedule_changes
 
 
 def sweep_changes(connection: sa.Connection, before: datetime, limit: int) -> int:
