@@ -11,8 +11,9 @@ from jobs.registry import Work, job
 from server.context import Context
 from server.dispatch import module_files, run_logs
 from server.dispatch import retention as dispatch_retention
+from server.people import cas_logout
 from server.people import retention as people_retention
-from server.platform import kept_answers, tasks
+from server.platform import audit_chain, kept_answers, tasks
 from server.platform import retention as platform_retention
 from server.platform.schedules import ledger
 from server.platform.schedules.actions import SystemSchedule
@@ -36,9 +37,10 @@ async def clean_up(ctx: Context, work: Work) -> dict[str, int]:
         ("tasks", lambda connection: tasks.sweep(connection, now - timedelta(days=settings.task_retention_days), AT_ONCE)),
         (
             "audit_log",
-            lambda connection: platform_retention.sweep_audit(connection, now - timedelta(days=settings.audit_retention_days), AT_ONCE),
+            lambda connection: audit_chain.sweep(connection, now, now - timedelta(days=settings.audit_retention_days), AT_ONCE),
         ),
         ("sessions", lambda connection: people_retention.sweep_sessions(connection, now, AT_ONCE)),
+        ("cas_sessions", lambda connection: cas_logout.sweep_tickets(connection, now, AT_ONCE)),
         ("uploads", lambda connection: module_files.sweep_uploads(connection, now - timedelta(days=1), AT_ONCE)),
         ("kept_answers", lambda connection: kept_answers.sweep(connection, now)),
     ]

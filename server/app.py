@@ -14,8 +14,8 @@ from handlers.knowledge import assistant, conversations, documents, evaluations,
 from handlers.live import events
 from handlers.live.events import Browsers
 from handlers.operations import health, metrics, openapi, reference
-from handlers.people import api_keys, auth, users
-from handlers.platform import calendars, files, tasks
+from handlers.people import api_keys, auth, cas, codes, organizations, roles, sessions, users
+from handlers.platform import audit_log, calendars, files, tasks
 from server.config import listed
 from server.context import Context
 from server.dispatch.frames import LARGEST_FRAME
@@ -24,8 +24,13 @@ from server.logs import log_request
 
 ROUTES: list[tuple[str, type[Any]]] = [
     *auth.routes,
+    *codes.routes,
+    *sessions.routes,
+    *cas.routes,
     *api_keys.routes,
     *users.routes,
+    *roles.routes,
+    *organizations.routes,
     *modules.routes,
     *module_files.routes,
     *module_socket.routes,
@@ -34,6 +39,7 @@ ROUTES: list[tuple[str, type[Any]]] = [
     *scheduler.routes,
     *calendars.routes,
     *tasks.routes,
+    *audit_log.routes,
     *files.routes,
     *documents.routes,
     *search.routes,

@@ -14,8 +14,9 @@ from server import evaluating, migrating
 from server.config import Settings, SettingsError, read_settings
 from server.context import Context
 from server.dispatch import presence
-from server.errors import DomainError
+from server.errors import DomainError, Invalid
 from server.people import setup
+from server.people.password_rules import PasswordRules
 from server.platform.schedules import actions
 from server.resources import open_context
 from server.scopes import system_actor
@@ -45,8 +46,10 @@ async def create_admin(ctx: Context, arguments: argparse.Namespace) -> str:
     password = os.environ.get("ADMIN_PASSWORD") or (
         getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     )
-    if len(password) < 8:
-        raise SettingsError("The password needs at least 8 characters.")
+    try:
+        await ctx.services.get(PasswordRules).check(password, arguments.username)
+    except Invalid as error:
+        raise SettingsError(error.fields["password"][0].english()) from None
     await setup.set_up(ctx, ACTOR)
     number = await setup.create_admin(ctx, ACTOR, arguments.username, password)
     return f"{arguments.username} (user {number}) is an administrator."

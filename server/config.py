@@ -97,9 +97,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     email_from: Annotated[str, about("Sender of mail; empty: EMAIL_HOST_USER or zhihui@localhost.")] = ""
 
     bupt_cas_server_url: Annotated[str, about("Address of the CAS server; empty: no single sign-on.")] = ""
-    bupt_cas_version: Annotated[int, about("CAS protocol, 2 or 3.")] = 3
+    bupt_cas_version: Annotated[int, at_least(2, "CAS protocol, 2 or 3.", 3)] = 3
     bupt_cas_service_url: Annotated[str, about("Our own callback address as registered at the CAS server.")] = ""
 
+    registration: Annotated[Literal["on", "off"], about("Whether people may make an account by themselves, with a mail code.")] = "off"
+    cas_create_users: Annotated[Literal["on", "off"], about("Whether whoever comes from the CAS server gets an account.")] = "on"
     access_token_minutes: Annotated[int, at_least(1, "Life of an access token.", 1440)] = 15
     refresh_token_days: Annotated[int, at_least(1, "Life of a sign-in session.", 3650)] = 14
     rate_limit: Annotated[Literal["on", "off"], about("Growing delay after failed sign-ins.")] = "on"

@@ -47,10 +47,14 @@ from server.knowledge.statuses import DocumentChanged
 from server.knowledge.warming import Warming
 from server.loop_lag import LoopLag
 from server.metrics import Metrics
+from server.people.identify import RightsChanged
+from server.people.organization_tree import OrganizationsChanged
+from server.people.password_rules import PasswordRules
 from server.people.passwords import Passwords
 from server.people.sessions import SessionEnded
 from server.people.setup import set_up
 from server.people.tokens import TokenReader
+from server.people.user_merging import UsersMerged
 from server.platform import tasks
 from server.platform.schedules.actions import ensure_system_schedules
 from server.platform.schedules.pausing import PauseChanged
@@ -64,6 +68,9 @@ log = logging.getLogger(__name__)
 EVENTS: list[type[Event]] = [
     *DISPATCH_EVENTS,
     SessionEnded,
+    RightsChanged,
+    OrganizationsChanged,
+    UsersMerged,
     ScheduleChanged,
     PauseChanged,
     TaskQueued,
@@ -117,7 +124,16 @@ async def open_context(settings: Settings, stack: AsyncExitStack, *, clock: Cloc
         metrics=Metrics(),
         services=Services(),
     )
-    for service in (Passwords(), TokenReader(kept.secret_key), Hub(), Definitions(ctx), LogWriter(ctx), ProgressWriter(ctx), Indexes(ctx)):
+    for service in (
+        Passwords(),
+        PasswordRules(),
+        TokenReader(kept.secret_key),
+        Hub(),
+        Definitions(ctx),
+        LogWriter(ctx),
+        ProgressWriter(ctx),
+        Indexes(ctx),
+    ):
         ctx.services.add(service)
     stack.push_async_callback(ctx.services.add(Warming(ctx)).close)
     await documents.prepare(COLLECTIONS)

@@ -6,6 +6,7 @@ from handlers.base import ApiHandler
 from handlers.operation import operation
 from server.people import sessions, tickets, users
 from server.people.schemas import Done, LoginRequest, Me, RefreshRequest, Ticket, TokenPair
+from server.people.user_schemas import MePatch
 from server.scopes import ANYONE, SIGNED_IN
 
 
@@ -32,6 +33,10 @@ class MeHandler(ApiHandler):
     @operation(SIGNED_IN, "The caller, with roles, scopes and organizations.")
     async def get(self) -> Me:
         return await users.get_own(self.ctx, self.actor)
+
+    @operation(SIGNED_IN, "Change one's own name.")
+    async def patch(self, body: MePatch) -> Me:
+        return await users.change_own(self.ctx, self.actor, body)
 
 
 class TicketHandler(ApiHandler):

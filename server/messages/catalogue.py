@@ -6,7 +6,23 @@ from typing import Any, Literal
 
 import msgspec
 
-from server.messages import assistant, dispatch, embedding, engines, evaluation, general, knowledge, people, planning, tags
+from server.messages import (
+    assistant,
+    audit,
+    cas,
+    dispatch,
+    embedding,
+    engines,
+    evaluation,
+    general,
+    knowledge,
+    organizations,
+    people,
+    planning,
+    sign_in,
+    tags,
+    users,
+)
 
 Locale = Literal["zh", "en"]
 
@@ -22,6 +38,11 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     **evaluation.MESSAGES,
     **tags.MESSAGES,
     **embedding.MESSAGES,
+    **audit.MESSAGES,
+    **cas.MESSAGES,
+    **organizations.MESSAGES,
+    **sign_in.MESSAGES,
+    **users.MESSAGES,
 }
 
 

@@ -1,4 +1,4 @@
-"""Users: the caller's own view, and the list."""
+"""Users: the caller's own view, one user, and the list."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import sqlalchemy as sa
 from server.actor import Actor
 from server.context import Context
 from server.engines.prepared import Prepared
-from server.errors import NotFound
-from server.paging import LARGEST_PAGE, Listing, Page, PageQuery, page_of
+from server.errors import Invalid, NotFound
+from server.paging import LARGEST_PAGE, Listing, Page, page_of
 from server.people.schemas import Me, OrganizationRef, User
-from server.people.tables import organizations, role_grants, roles, users
+from server.people.tables import organization_closure, organizations, role_grants, roles, users
+from server.people.user_fields import wrong_name
+from server.people.user_schemas import MePatch, UserDetail, UserFilter, UserQuery
+from server.platform import audit
 
 
 class UserNotFound(NotFound):
@@ -52,28 +55,78 @@ async def get_own(ctx: Context, actor: Actor) -> Me:
     return me
 
 
+async def change_own(ctx: Context, actor: Actor, patch: MePatch) -> Me:
+    """Change the caller's own name."""
+    if actor.user_id is None:
+        raise UserNotFound()
+    if (why := wrong_name(patch.name)) is not None:
+        raise Invalid(fields={"name": [why]})
+    user_id, now = actor.user_id, ctx.clock.now()
+
+    def transaction(connection: sa.Connection) -> None:
+        connection.execute(users.update().where(users.c.id == user_id).values(name=patch.name, updated_at=now))
+        audit.note(connection, now, actor, "user.change", f"user:{user_id}", fields=["name"])
+
+    await ctx.sql.write(transaction)
+    return await get_own(ctx, actor)
+
+
+async def get_user(ctx: Context, actor: Actor, user_id: int) -> UserDetail:
+    """One user of an organization where the caller may read users. Raises UserNotFound."""
+    found = await ctx.sql.read(lambda connection: find_detail(connection, user_id))
+    if found is None or not actor.may("users:read", found.organization_id):
+        raise UserNotFound()
+    return found
+
+
+def find_detail(connection: sa.Connection, user_id: int) -> UserDetail | None:
+    """A user with the names of its roles, whoever asks."""
+    row = connection.execute(sa.select(users).where(users.c.id == user_id)).one_or_none()
+    if row is None:
+        return None
+    held = sa.select(roles.c.name).join(role_grants, role_grants.c.role_id == roles.c.id).where(role_grants.c.user_id == user_id)
+    shown = {name: getattr(row, name) for name in UserDetail.__struct_fields__ if name != "roles"}
+    return UserDetail(**shown, roles=sorted(set(connection.execute(held).scalars())))
+
+
 _SORTABLE = {"id": users.c.id, "username": users.c.username, "name": users.c.name, "created_at": users.c.created_at}
 _SHOWN = [getattr(users.c, name) for name in User.__struct_fields__ if name != "roles"]
+SEARCHED = (users.c.username, users.c.name, users.c.email)
 _EVERYONE = Listing(sa.select(*_SHOWN), sortable=_SORTABLE, order="id")
 
 
-async def list_users(ctx: Context, actor: Actor, query: PageQuery) -> Page[User]:
+async def list_users(ctx: Context, actor: Actor, query: UserQuery) -> Page[User]:
     """Users of the organizations where the caller may read users; `q` searches names and mail addresses."""
     places = actor.organizations("users:read")
+    narrowed = bool(query.q or query.organization_id or query.state or query.role or query.kind)
 
     def transaction(connection: sa.Connection) -> Page[User]:
-        if places is None and not query.q:
+        if places is None and not narrowed:
             page = _EVERYONE.page(connection, query, _user)
         else:
-            wanted = sa.select(*_SHOWN)
-            if places is not None:
-                wanted = wanted.where(users.c.organization_id.in_(places))
-            searched = (users.c.username, users.c.name, users.c.email)
-            page = page_of(connection, wanted, query, _user, sortable=_SORTABLE, searched=searched, order="id")
+            wanted = narrow(sa.select(*_SHOWN), places, query)
+            page = page_of(connection, wanted, query, _user, sortable=_SORTABLE, searched=SEARCHED, order="id")
         _add_roles(connection, {user.id: user for user in page.items})
         return page
 
     return await ctx.sql.read_small(transaction)
+
+
+def narrow(wanted: sa.Select[Any], places: frozenset[int] | None, query: UserQuery | UserFilter) -> sa.Select[Any]:
+    """A select of users with the conditions of a query but for `q`, within the organizations `places`."""
+    if places is not None:
+        wanted = wanted.where(users.c.organization_id.in_(places))
+    if query.organization_id is not None:
+        below = sa.select(organization_closure.c.descendant_id).where(organization_closure.c.ancestor_id == query.organization_id)
+        wanted = wanted.where(sa.or_(users.c.organization_id == query.organization_id, users.c.organization_id.in_(below)))
+    if query.state:
+        wanted = wanted.where(users.c.state == query.state)
+    if query.kind:
+        wanted = wanted.where(users.c.kind == query.kind)
+    if query.role:
+        having = sa.select(role_grants.c.user_id).join(roles, roles.c.id == role_grants.c.role_id).where(roles.c.name == query.role)
+        wanted = wanted.where(users.c.id.in_(having))
+    return wanted
 
 
 def _user(row: Any) -> User:

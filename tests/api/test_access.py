@@ -27,6 +27,11 @@ EXAMPLES = {"hash": ID, "ref": ID, "run_id": ID, "task_id": ID, "sha256": "0" * 
     "conversation_id": ID,
     "message_id": ID,
     "set_id": "1",
+    "organization_id": "1",
+    "role_id": "1",
+    "user_id": "1",
+    "session_id": ID,
+    "import_id": ID,
 }
 
 
@@ -184,6 +189,14 @@ def test_what_anyone_may_do_is_known() -> None:
     assert opened == {
         "POST /api/auth/login",
         "POST /api/auth/refresh",
+        "POST /api/auth/code",
+        "POST /api/auth/register",
+        "POST /api/auth/login-code",
+        "POST /api/auth/reset-password",
+        "POST /api/auth/cas",
+        "GET /cas/login",
+        "GET /cas/callback",
+        "POST /cas/callback",
         "GET /module/register",
         "POST /module/register",
         "GET /module/online",

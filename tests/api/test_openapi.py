@@ -29,6 +29,14 @@ GET /api/documents          GET /api/documents/{}       PATCH /api/documents/{} 
 GET /api/documents/{}/file  GET /api/documents/{}/pages/{} GET /api/documents/{}/pages/{}.png
 POST /api/documents/{}/reindex GET /api/documents/{}/tags/suggest PUT /api/documents/{}/tags
 GET /api/tags               POST /api/tags              GET /api/search             POST /api/search
+PATCH /api/auth/me          POST /api/auth/code         POST /api/auth/register     POST /api/auth/reset-password
+POST /api/auth/change-password GET /api/auth/sessions   DELETE /api/auth/sessions/{} POST /api/auth/cas
+GET /cas/login              GET /cas/callback           POST /cas/callback          POST /api/users
+GET /api/users/{}           PATCH /api/users/{}         DELETE /api/users/{}        POST /api/users/import
+GET /api/users/export.xlsx  GET /api/users/template.xlsx GET /api/roles             POST /api/roles
+PUT /api/users/{}/roles     GET /api/organizations      POST /api/organizations     GET /api/organizations/{}
+PATCH /api/organizations/{} DELETE /api/organizations/{} POST /api/organizations/{}/move GET /api/organizations/{}/members
+POST /api/organizations/{}/members DELETE /api/organizations/{}/members GET /api/audit-log
 POST /api/assistant/ask     GET /api/conversations      POST /api/conversations/{}/messages/{}/feedback
 """
 

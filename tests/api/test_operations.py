@@ -130,5 +130,5 @@ async def test_the_users(api: Api, anonymous: Api) -> None:
     assert "password" not in repr(admin)
     for q, total in [("ADM", 1), ("管理", 1), ("%25", 0), ("_dmin", 0), ("", 1)]:
         assert (await api.get(f"/api/users?q={q}")).result["total"] == total, q
-    for wrong in ("page=0", "page_size=201", "sort=password_hash", "sort=--id", "role=x", "q=%00"):
+    for wrong in ("page=0", "page_size=201", "sort=password_hash", "sort=--id", "rolle=x", "q=%00"):
         assert (await api.get(f"/api/users?{wrong}")).fields == [wrong.partition("=")[0]], wrong

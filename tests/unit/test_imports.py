@@ -17,7 +17,7 @@ BELOW: dict[str, set[str]] = {
     "base": {"messages", "engines"},
     "engines": {"base", "messages", "cpu"},
     "platform": {"engines", "base", "messages"},
-    "people": {"platform", "engines", "base", "messages"},
+    "people": {"platform", "engines", "base", "messages", "cpu"},
     "knowledge": {"people", "platform", "engines", "base", "messages", "cpu"},
     "projects": {"knowledge", "people", "platform", "engines", "base", "messages"},
     "dispatch": {"people", "platform", "engines", "base", "messages"},

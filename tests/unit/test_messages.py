@@ -12,26 +12,49 @@ from server.errors import DomainError
 from server.messages import (
     CATALOGUE,
     assistant,
+    audit,
+    cas,
     dispatch,
     embedding,
     engines,
     evaluation,
     general,
     knowledge,
+    organizations,
     people,
     planning,
     say,
+    sign_in,
     tags,
     text,
+    users,
 )
 from tests.unit.house.source import SourceFile, files
 
-PARTS = (assistant, dispatch, embedding, engines, evaluation, general, knowledge, people, planning, tags)
+PARTS = (
+    assistant,
+    audit,
+    cas,
+    dispatch,
+    embedding,
+    engines,
+    evaluation,
+    general,
+    knowledge,
+    organizations,
+    people,
+    planning,
+    sign_in,
+    tags,
+    users,
+)
 FILES = files()
 # Keys that are put together from a value, by what they begin with.
 FAMILIES = (
     "error.",
     "document.",
+    "organization.left.",
+    "users.guide_",
     "state.",
     "why.",
     "schedule.closed.",

@@ -19,6 +19,13 @@ from server.scopes import ALL, ANYONE, SCOPES, SIGNED_IN, SYSTEM_ROLES, system_a
 OPEN = {
     "/api/auth/login": "to sign in",
     "/api/auth/refresh": "the refresh token is the proof",
+    "/api/auth/code": "to ask for a mail code; the answer is always the same",
+    "/api/auth/register": "the mail code is the proof",
+    "/api/auth/login-code": "the mail code is the proof",
+    "/api/auth/reset-password": "the mail code is the proof",
+    "/cas/login": "to sign in",
+    "/cas/callback": "the CAS server's ticket is the proof",
+    "/api/auth/cas": "the one-time code is the proof",
     "/module/register": "the action checks: loopback in development, the module key, or modules:write",
     "/": "the API's reference, as long as there is no browser UI",
     "/module/online": "the action checks, on the same terms",

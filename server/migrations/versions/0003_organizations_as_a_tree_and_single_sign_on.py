@@ -2,9 +2,9 @@
 
 import sqlalchemy as sa
 from alembic import op
+
 from server.engines import schema
-from server.engines.schema import Json
-from server.engines.schema import UtcDateTime
+from server.engines.schema import Json, UtcDateTime
 
 revision = "0003"
 down_revision = "0002"
