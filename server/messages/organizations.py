@@ -12,8 +12,8 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "error.system_role": ("系统角色不能修改或删除。", "The system's roles can be neither changed nor removed."),
     "error.role_in_use": ("角色已授予 {count} 次，不能删除。", "The role is granted {count} times and cannot be removed."),
     "error.last_administrator": (
-        "这是最后一位管理员，不能去掉其管理员角色。",
-        "This is the last administrator: the role cannot be taken away.",
+        "这是最后一位管理员，不能停用，也不能去掉其管理员角色。",
+        "This is the last administrator, who can neither be disabled nor lose the role.",
     ),
     "organization.cycle": ("不能移到自己或自己的下级之下。", "It cannot be moved below itself."),
     "organization.unprintable": ("含有不可显示的字符。", "It holds characters that cannot be shown."),

@@ -6,7 +6,6 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "You cannot grant a role beyond what you hold (lacking: {scopes}).",
     ),
     "error.user_above": ("此用户拥有您没有的权限：{scopes}。", "This user holds what you do not: {scopes}."),
-    "error.only_administrator": ("不能停用最后一个管理员。", "The last administrator cannot be disabled."),
     "error.own_account": ("不能停用自己的账号。", "You cannot end your own account."),
     "error.user_state": ("用户处于 {state} 状态，不能这样操作。", "The user is {state}; this cannot be done now."),
     "error.user_merged_away": ("该账号已合并到用户 {into}。", "This account was merged into user {into}."),

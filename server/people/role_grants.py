@@ -9,21 +9,15 @@ import sqlalchemy as sa
 
 from server.actor import Actor
 from server.context import Context
-from server.errors import Conflict, Forbidden, Invalid
+from server.errors import Forbidden, Invalid
 from server.people.identify import RightsChanged
-from server.people.organizations import Id, check_organization, root_id
+from server.people.organizations import Id, check_organization
 from server.people.tables import role_grants, roles, users
+from server.people.user_rights import ADMINISTRATOR, LastAdministrator, administrators
 from server.people.users import UserNotFound
 from server.platform import audit
 
 WRITE = "roles:write"
-ADMINISTRATOR = "administrator"
-
-
-class LastAdministrator(Conflict):
-    """Nobody would be left who may do everything."""
-
-    type = "last_administrator"
 
 
 class RoleGrant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True):
@@ -97,13 +91,7 @@ def check_may_grant(actor: Actor, scopes: frozenset[str], organization_id: int) 
 
 def check_administrator_remains(connection: sa.Connection) -> None:
     """Raise LastAdministrator unless an active user is administrator at the root; asked after a change, in its transaction."""
-    left = (
-        sa.select(users.c.id)
-        .join(role_grants, role_grants.c.user_id == users.c.id)
-        .join(roles, roles.c.id == role_grants.c.role_id)
-        .where(roles.c.name == ADMINISTRATOR, role_grants.c.organization_id == root_id(connection), users.c.state == "active")
-    )
-    if connection.execute(left.limit(1)).first() is None:
+    if not administrators(connection):
         raise LastAdministrator()
 
 

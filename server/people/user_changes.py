@@ -120,7 +120,7 @@ async def change_user(ctx: Context, actor: Actor, user_id: int, patch: UserPatch
 async def disable_user(ctx: Context, actor: Actor, user_id: int) -> UserDetail:
     """End the account everywhere at once: no way to sign in, sessions and their sockets closed, keys revoked.
 
-    Raises OwnAccount, OnlyAdministrator, UserAbove, UserNotFound; one that is disabled already stays so.
+    Raises OwnAccount, LastAdministrator, UserAbove, UserNotFound; one that is disabled already stays so.
     """
     now = ctx.clock.now()
 

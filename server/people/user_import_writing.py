@@ -16,7 +16,7 @@ from server.people.tables import role_grants, users
 from server.people.user_changes import end_account
 from server.people.user_fields import keys_of, taken_fields
 from server.people.user_import_plan import Planned
-from server.people.user_rights import ADMINISTRATOR, OnlyAdministrator, check_not_last_administrator, grants_of, is_above
+from server.people.user_rights import ADMINISTRATOR, LastAdministrator, check_not_last_administrator, grants_of, is_above
 from server.people.user_schemas import UserState
 from server.platform import audit
 
@@ -167,7 +167,7 @@ def _take_back_created(
     try:
         if any(grant.name == ADMINISTRATOR for grant in granted):
             check_not_last_administrator(connection, user.id)
-    except OnlyAdministrator:
+    except LastAdministrator:
         return None
     ended = end_account(connection, now, user.id)
     if ended is not None:

@@ -29,10 +29,10 @@ class UserAbove(Forbidden):
     type = "user_above"
 
 
-class OnlyAdministrator(Conflict):
+class LastAdministrator(Conflict):
     """Without this user nobody could administer the system."""
 
-    type = "only_administrator"
+    type = "last_administrator"
 
 
 def access_user(connection: sa.Connection, actor: Actor, user_id: int, scope: str = "users:read") -> Any:
@@ -95,13 +95,14 @@ def check_not_above(connection: sa.Connection, actor: Actor, user_id: int) -> No
 
 
 def check_not_last_administrator(connection: sa.Connection, user_id: int) -> None:
-    """Raise OnlyAdministrator when no other active person administers everything. Locks the administrators' rows: of two who would
+    """Raise LastAdministrator when no other active person administers everything. Locks the administrators' rows: of two who would
     disable each other at once, one waits and then finds himself the last."""
-    if user_id in _administrators(connection) and not _administrators(connection) - {user_id}:
-        raise OnlyAdministrator()
+    if user_id in administrators(connection) and not administrators(connection) - {user_id}:
+        raise LastAdministrator()
 
 
-def _administrators(connection: sa.Connection) -> set[int]:
+def administrators(connection: sa.Connection) -> set[int]:
+    """The active users who administer everything; their rows are locked."""
     wanted = (
         sa.select(users.c.id)
         .join(role_grants, role_grants.c.user_id == users.c.id)

@@ -15,7 +15,7 @@ from server.people.identify import identify
 from server.people.tables import cas_links, organization_members, role_grants, roles, sessions
 from server.people.tables import users as table
 from server.people.user_merging import UsersMerged
-from server.people.user_rights import OnlyAdministrator
+from server.people.user_rights import LastAdministrator
 from server.people.user_schemas import MePatch, UserPatch
 from server.platform.tables import audit_log
 from server.scopes import system_actor
@@ -162,7 +162,7 @@ async def test_nobody_disables_himself_nor_the_last_administrator(api: Api, anon
     second = await create(api, "second", password=PASSWORD, roles=["administrator"])
     other = await log_in(anonymous, "second")
     assert (await other.delete("/api/users/1")).result["state"] == "disabled"
-    with pytest.raises(OnlyAdministrator):
+    with pytest.raises(LastAdministrator):
         await user_changes.disable_user(ctx, system_actor("test"), second["id"])
     assert (await other.get("/api/auth/me")).status == 200
 
