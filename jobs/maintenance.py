@@ -40,6 +40,7 @@ async def clean_up(ctx: Context, work: Work) -> dict[str, int]:
             lambda connection: audit_chain.sweep(connection, now, now - timedelta(days=settings.audit_retention_days), AT_ONCE),
         ),
         ("sessions", lambda connection: people_retention.sweep_sessions(connection, now, AT_ONCE)),
+        ("user_imports", lambda connection: people_retention.sweep_imports(connection, records, AT_ONCE)),
         ("cas_sessions", lambda connection: cas_logout.sweep_tickets(connection, now, AT_ONCE)),
         ("uploads", lambda connection: module_files.sweep_uploads(connection, now - timedelta(days=1), AT_ONCE)),
         ("kept_answers", lambda connection: kept_answers.sweep(connection, now)),

@@ -14,6 +14,7 @@ from server.errors import Forbidden, NotFound
 from server.paging import Page, PageQuery, page_of
 from server.people.sessions import end_sessions, tell_ended
 from server.people.tables import sessions, users
+from server.people.user_rights import check_not_above
 from server.people.users import UserNotFound
 from server.platform import audit
 
@@ -91,7 +92,7 @@ async def end_others(ctx: Context, actor: Actor) -> Ended:
 
 
 async def end_of_user(ctx: Context, actor: Actor, user_id: int) -> Ended:
-    """End all sessions of a user. Raises UserNotFound where the caller may not change users."""
+    """End all sessions of a user. Raises UserNotFound where the caller may not change users, UserAbove for one who may more."""
     return await _end_all(ctx, actor, user_id, reason="ended_by_admin", checked=True)
 
 
@@ -115,6 +116,7 @@ def _check_may_end(connection: sa.Connection, actor: Actor, user_id: int) -> Non
     home = connection.execute(sa.select(users.c.organization_id).where(users.c.id == user_id)).scalar()
     if home is None or not actor.may("users:write", home):
         raise UserNotFound()
+    check_not_above(connection, actor, user_id)
 
 
 def _is_open(user_id: int, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:

@@ -160,6 +160,9 @@ async def test_who_may_change_a_user_sees_and_ends_that_users_sessions(anonymous
             assert (answer.status, answer.type) == (404, "user_not_found")
         assert (await other.get("/api/auth/me")).status == 200
     assert (await head.get("/api/users/999999/sessions")).type == "user_not_found"
+    stronger = await user(ctx, anonymous, "stronger", "operator", physics)
+    refused = await head.delete(f"/api/users/{await user_id_of(stronger)}/sessions")
+    assert (refused.status, refused.type) == (403, "user_above")
     async with browser(inside) as socket:
         assert (await head.delete(theirs)).result == {"ended": 2}
         assert await socket.closed() == 4401
