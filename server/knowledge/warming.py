@@ -14,7 +14,8 @@ from server.errors import DomainError
 log = logging.getLogger(__name__)
 
 LOAD_TIME_S = 60.0
-SETTLED_S = 3.0
+# Servers that are tried for a moment need no model.
+SETTLED_S = 20.0
 WORD = Passage(text="word", heading="", language="en")
 
 
