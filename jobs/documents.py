@@ -32,7 +32,7 @@ async def process_pdf(ctx: Context, work: Work, document_id: int, generation: in
         return await indexing.process(ctx, document_id, generation, work.progress)
     except EngineAway as away:
         if work.last_try:
-            await indexing.end_away(ctx, document_id, generation, away)
+            await indexing.end(ctx, document_id, generation, Status.FAILED, away.text)
         else:
             await indexing.note_waiting(ctx, document_id, generation, away.text)
         raise

@@ -46,11 +46,6 @@ PDF = "application/pdf"
 MOST_ATTEMPTS = 30
 
 
-def owner_of_file(document_id: int) -> str:
-    """How a document is named where references to files are counted."""
-    return f"document:{document_id}"
-
-
 async def upload(ctx: Context, actor: Actor, fields: UploadFields, files: Sequence[UploadedFile]) -> UploadAnswer:
     """A document for each file, each with a task that reads it. The same content again is a document of its own, with a warning.
 
@@ -122,7 +117,7 @@ def _insert(
     inserted = connection.execute(documents.insert().values(values)).inserted_primary_key
     assert inserted is not None
     document_id = int(inserted[0])
-    refer(connection, owner_of_file(document_id), file.stored.sha256, file.stored.size, PDF, now)
+    refer(connection, removals.owner_of_file(document_id), file.stored.sha256, file.stored.size, PDF, now)
     task_id = _queue(connection, document_id, 1, now)
     audit.note(
         connection, now, actor, "document.create", f"document:{document_id}", sha256=file.stored.sha256, visibility=fields.visibility

@@ -15,7 +15,6 @@ from jobs.cpu.reading import READER
 from server.context import Context
 from server.engines.embedding import EmbeddingMisfit, EmbeddingRefused, Passage, Vector
 from server.engines.vectors import Row, VectorsMismatch, VectorsRefused
-from server.errors import EngineAway
 from server.knowledge import passages
 from server.knowledge.chunk_states import ChunkState, set_state
 from server.knowledge.indexes import Index, Indexes
@@ -84,11 +83,6 @@ async def end(ctx: Context, document_id: int, generation: int, status: Status, w
     if row is not None:
         await ctx.events.publish(DocumentChanged(document_id, status.value, row.progress, row.pages, row.pages_read))
         await ctx.events.publish(TaskQueued(Queue.DOCUMENTS.value))
-
-
-async def end_away(ctx: Context, document_id: int, generation: int, away: EngineAway) -> None:
-    """End a document whose engine stayed away through all tries."""
-    await end(ctx, document_id, generation, Status.FAILED, away.text)
 
 
 async def note_fault(ctx: Context, document_id: int, generation: int) -> int:

@@ -16,6 +16,11 @@ REMOVE_VECTORS = "remove_vectors"
 AT_ONCE = 200
 
 
+def owner_of_file(document_id: int) -> str:
+    """How a document is named where references to files are counted."""
+    return f"document:{document_id}"
+
+
 def remove_document(connection: sa.Connection, document_id: int, now: datetime) -> None:
     """Delete a document, its pages, chunks and tags; its vectors follow by a task, its file with the next clean-up."""
     # Its own row first: who is just storing pages or tags of it holds that row too, and must end before or find nothing.
@@ -23,7 +28,7 @@ def remove_document(connection: sa.Connection, document_id: int, now: datetime) 
     forget_content(connection, document_id, now)
     for table in (document_tags, refused_tags):
         connection.execute(table.delete().where(table.c.document_id == document_id))
-    file_references.release(connection, f"document:{document_id}")
+    file_references.release(connection, owner_of_file(document_id))
 
 
 def forget_content(connection: sa.Connection, document_id: int, now: datetime) -> None:

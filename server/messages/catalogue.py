@@ -26,24 +26,25 @@ from server.messages import (
 
 Locale = Literal["zh", "en"]
 
+PARTS = (
+    general,
+    people,
+    dispatch,
+    engines,
+    planning,
+    knowledge,
+    assistant,
+    evaluation,
+    tags,
+    embedding,
+    audit,
+    cas,
+    organizations,
+    sign_in,
+    users,
+)
 # key -> (Chinese, English)
-CATALOGUE: dict[str, tuple[str, str]] = {
-    **general.MESSAGES,
-    **people.MESSAGES,
-    **dispatch.MESSAGES,
-    **engines.MESSAGES,
-    **planning.MESSAGES,
-    **knowledge.MESSAGES,
-    **assistant.MESSAGES,
-    **evaluation.MESSAGES,
-    **tags.MESSAGES,
-    **embedding.MESSAGES,
-    **audit.MESSAGES,
-    **cas.MESSAGES,
-    **organizations.MESSAGES,
-    **sign_in.MESSAGES,
-    **users.MESSAGES,
-}
+CATALOGUE: dict[str, tuple[str, str]] = {key: sentences for part in PARTS for key, sentences in part.MESSAGES.items()}
 
 
 class Text(msgspec.Struct, frozen=True):

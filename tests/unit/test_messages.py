@@ -9,45 +9,10 @@ import string
 import pytest
 
 from server.errors import DomainError
-from server.messages import (
-    CATALOGUE,
-    assistant,
-    audit,
-    cas,
-    dispatch,
-    embedding,
-    engines,
-    evaluation,
-    general,
-    knowledge,
-    organizations,
-    people,
-    planning,
-    say,
-    sign_in,
-    tags,
-    text,
-    users,
-)
+from server.messages import CATALOGUE, say, text
+from server.messages.catalogue import PARTS
 from tests.unit.house.source import SourceFile, files
 
-PARTS = (
-    assistant,
-    audit,
-    cas,
-    dispatch,
-    embedding,
-    engines,
-    evaluation,
-    general,
-    knowledge,
-    organizations,
-    people,
-    planning,
-    sign_in,
-    tags,
-    users,
-)
 FILES = files()
 # Keys that are put together from a value, by what they begin with.
 FAMILIES = (
