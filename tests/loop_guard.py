@@ -1,4 +1,4 @@
-"""The slow-callback guard: a test fails when something held the event loop for over 20 ms of CPU time."""
+"""The slow-callback guard: a test fails when something held the event loop for over 20 ms of CPU time, twice in two runs of it."""
 
 from __future__ import annotations
 

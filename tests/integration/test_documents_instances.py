@@ -96,6 +96,7 @@ async def freeze(server: RunningServer, mariadb: MariaDb) -> None:
         return bool(locking == 0)
 
     for _ in range(20):
+        await until(nothing_is_locked)  # or it would be stopped where it was before
         server.signal(signal.SIGSTOP)
         with suppress(AssertionError):
             await until(nothing_is_locked, timeout_s=1)
