@@ -16,6 +16,7 @@ SETS = {
     "run": (".venv", "requirements.txt"),
     "dev": (".venv", "requirements-dev.txt"),
     "peers": (".venv-peers", "benchmarks/requirements-peers.txt"),
+    "scim": (".venv-scim", "tests/peers/requirements-scim.txt"),
     "cas": (".venv-cas", "tests/peers/requirements-cas.txt"),
 }
 NO_VENV = """\

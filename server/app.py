@@ -14,8 +14,26 @@ from handlers.knowledge import assistant, conversations, documents, evaluations,
 from handlers.live import events
 from handlers.live.events import Browsers
 from handlers.operations import health, metrics, openapi, reference
-from handlers.people import api_keys, auth, cas, codes, organizations, roles, sessions, users
-from handlers.platform import audit_log, calendars, files, tasks
+from handlers.people import (
+    account_tasks,
+    api_keys,
+    auth,
+    cas,
+    codes,
+    hr_persons,
+    hr_runs,
+    hr_sources,
+    organization_notifications,
+    organizations,
+    roles,
+    sessions,
+    users,
+    view_as,
+)
+from handlers.platform import audit_log, calendars, files, notifications, queues, schedules, tasks
+from handlers.scim import groups as scim_groups
+from handlers.scim import service as scim_service
+from handlers.scim import users as scim_users
 from server.config import listed
 from server.context import Context
 from server.dispatch.frames import LARGEST_FRAME
@@ -29,8 +47,17 @@ ROUTES: list[tuple[str, type[Any]]] = [
     *cas.routes,
     *api_keys.routes,
     *users.routes,
+    *view_as.routes,
     *roles.routes,
     *organizations.routes,
+    *organization_notifications.routes,
+    *hr_sources.routes,
+    *hr_runs.routes,
+    *hr_persons.routes,
+    *account_tasks.routes,
+    *scim_service.routes,
+    *scim_users.routes,
+    *scim_groups.routes,
     *modules.routes,
     *module_files.routes,
     *module_socket.routes,
@@ -38,7 +65,10 @@ ROUTES: list[tuple[str, type[Any]]] = [
     *runs.routes,
     *scheduler.routes,
     *calendars.routes,
+    *schedules.routes,
+    *queues.routes,
     *tasks.routes,
+    *notifications.routes,
     *audit_log.routes,
     *files.routes,
     *documents.routes,

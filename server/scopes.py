@@ -26,6 +26,10 @@ SCOPES: dict[str, tuple[str, str]] = {
     "documents:write": ("上传文档，修改自己的文档", "Upload documents and change one's own"),
     "documents:manage": ("管理组织内的所有文档、标签和评测", "Manage all documents, tags and evaluations of the organization"),
     "assistant:use": ("向助手提问", "Ask the assistant"),
+    "hr:read": ("查看人事来源、同步计划和账号任务", "See HR sources, sync plans and account tasks"),
+    "hr:write": ("修改人事来源，启动同步，重试账号任务", "Change HR sources, start a sync, retry account tasks"),
+    "hr:approve": ("批准和撤销同步计划", "Approve and undo sync plans"),
+    "scim:manage": ("通过 SCIM 管理用户和组", "Manage users and groups over SCIM"),
     "audit:read": ("查看审计日志", "Read the audit log"),
     "operations:read": ("查看系统状态和指标", "See the system's state and metrics"),
 }

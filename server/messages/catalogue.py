@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from server.messages import (
+    accounts,
     assistant,
     audit,
     cas,
@@ -15,13 +16,18 @@ from server.messages import (
     engines,
     evaluation,
     general,
+    hr,
     knowledge,
+    notifications,
     organizations,
     people,
     planning,
+    schedules,
+    scim,
     sign_in,
     tags,
     users,
+    view_as,
 )
 
 Locale = Literal["zh", "en"]
@@ -42,6 +48,12 @@ PARTS = (
     organizations,
     sign_in,
     users,
+    hr,
+    accounts,
+    scim,
+    notifications,
+    view_as,
+    schedules,
 )
 # key -> (Chinese, English)
 CATALOGUE: dict[str, tuple[str, str]] = {key: sentences for part in PARTS for key, sentences in part.MESSAGES.items()}

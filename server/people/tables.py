@@ -86,7 +86,8 @@ sessions = sa.Table(
     sa.Column("id", identifier(), primary_key=True),
     sa.Column("user_id", sa.BigInteger, nullable=False),
     sa.Column("generation", sa.Integer, nullable=False),
-    sa.Column("method", identifier(16), nullable=False),  # password, code, cas
+    sa.Column("method", identifier(16), nullable=False),  # password, code, cas, view
+    sa.Column("viewer_id", sa.BigInteger),  # who looks with this user's eyes
     sa.Column("address", identifier(64), nullable=False),
     sa.Column("agent", short_text(300), nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
@@ -152,4 +153,16 @@ user_imports = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("undone_at", UtcDateTime),
     sa.Index(None, "created_at"),
+)
+
+# Who in an organization is told of what happens there.
+organization_notifications = sa.Table(
+    "organization_notifications",
+    metadata,
+    sa.Column("organization_id", sa.BigInteger, primary_key=True),
+    sa.Column("kind", identifier(60), primary_key=True),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("roles", Json, nullable=False),  # names of roles that are held in the organization
+    sa.Column("positions", Json, nullable=False),  # positions of its members
+    sa.Column("updated_at", UtcDateTime, nullable=False),
 )

@@ -1,4 +1,4 @@
-"""Tables of the platform: tasks, schedules, calendars, the fire ledger, the audit log, kept answers, file references."""
+"""Tables of the platform: tasks and queues, schedules, calendars, the fire ledger, the audit log, notifications, answers, files."""
 
 from __future__ import annotations
 
@@ -59,6 +59,8 @@ schedules = sa.Table(
     sa.Column("timezone", short_text(64), nullable=False),
     sa.Column("calendar", short_text()),
     sa.Column("shift_s", sa.Integer, nullable=False, default=0),
+    # Each start is put off by up to this, by a number that is drawn from the instant itself.
+    sa.Column("jitter_s", sa.Integer, nullable=False, default=0, server_default="0"),
     sa.Column("misfire", identifier(12), nullable=False),
     sa.Column("misfire_max_age_s", sa.Integer, nullable=False),
     sa.Column("overlap", identifier(20), nullable=False),
@@ -162,4 +164,39 @@ file_references = sa.Table(
     sa.Column("content_type", short_text(100), nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Index(None, "owner"),
+)
+
+# What people have set for a queue; a queue without a row has its default.
+queue_settings = sa.Table(
+    "queue_settings",
+    metadata,
+    sa.Column("queue", identifier(40), primary_key=True),
+    sa.Column("concurrency", sa.Integer, nullable=False),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+)
+
+notifications = sa.Table(
+    "notifications",
+    metadata,
+    sa.Column("id", serial(), primary_key=True),
+    sa.Column("user_id", sa.BigInteger, nullable=False),
+    sa.Column("event_key", identifier(64), nullable=False),  # a hash of what happened: nobody is told of it twice
+    sa.Column("kind", identifier(60), nullable=False),
+    sa.Column("params", Json, nullable=False),  # for the sentence of its kind, in the reader's language
+    sa.Column("link", short_text(500)),
+    sa.Column("organization_id", sa.BigInteger),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("read_at", UtcDateTime),
+    sa.UniqueConstraint("user_id", "event_key"),
+    sa.Index(None, "user_id", "read_at", "created_at"),
+    sa.Index(None, "created_at"),
+)
+
+notification_preferences = sa.Table(
+    "notification_preferences",
+    metadata,
+    sa.Column("user_id", sa.BigInteger, primary_key=True),
+    sa.Column("kind", identifier(60), primary_key=True),
+    sa.Column("channel", identifier(16), primary_key=True),  # app, mail
+    sa.Column("enabled", sa.Boolean, nullable=False),
 )

@@ -1,0 +1,7 @@
+"""HR sources and their targets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+routes: list[tuple[str, type[Any]]] = []

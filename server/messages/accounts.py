@@ -1,0 +1,3 @@
+"""Sentences about accounts in other systems and the tasks that bring them about."""
+
+MESSAGES: dict[str, tuple[str, str]] = {}

@@ -1,0 +1,3 @@
+"""Sentences about HR sources, snapshots and plans."""
+
+MESSAGES: dict[str, tuple[str, str]] = {}

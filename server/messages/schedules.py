@@ -1,0 +1,3 @@
+"""Sentences about schedules as rows and queues."""
+
+MESSAGES: dict[str, tuple[str, str]] = {}

@@ -1,0 +1,3 @@
+"""Sentences about our SCIM server."""
+
+MESSAGES: dict[str, tuple[str, str]] = {}
