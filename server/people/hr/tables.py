@@ -76,6 +76,7 @@ hr_persons = sa.Table(
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("tasked", sa.Integer, nullable=False),
     sa.UniqueConstraint("source_id", "employee_no"),
+    sa.Index(None, "adopted_user_id"),
     sa.Index(None, "email_key"),
     sa.Index(None, "source_id", "department_code"),
     sa.Index(None, "source_id", "state"),
@@ -187,7 +188,7 @@ account_tasks = sa.Table(
     sa.Column("unique_key", short_text(), unique=True),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("ended_at", UtcDateTime),
-    sa.Index(None, "target_id", "state", "run_at"),
+    sa.Index(None, "target_id", "state", "operation", "run_at"),
     sa.Index(None, "person_id", "created_at"),
     sa.Index(None, "state", "ended_at"),
 )

@@ -1,0 +1,46 @@
+"""Sentences that explain an account: the rules of plans, what was done, and the proof of an end."""
+
+MESSAGES: dict[str, tuple[str, str]] = {
+    "error.seal_broken": (
+        "密钥已更换，保存的密码或令牌无法解开，请重新填写",
+        "SECRET_KEY is another one now: give the token or password again",
+    ),
+    "error.hr_person_not_found": ("没有这个人员", "There is no such person"),
+    "error.account_not_from_hr": ("该账号不是由人事系统创建的", "The account was not made from HR"),
+    "hr.why.nothing": ("到这一时刻为止，没有发生过任何变化", "Nothing had happened by then"),
+    "hr.why.change": ("{at}：{reason}（同步 {run}，{who}）", "{at}: {reason} (run {run}, {who})"),
+    "hr.why.started": ("由 {by} 启动", "started by {by}"),
+    "hr.why.approved": ("由 {by} 启动，由 {approved} 批准", "started by {by}, approved by {approved}"),
+    "hr.why.done": (
+        "{at}：任务 {task} 第 {attempt} 次尝试，在 {target} {operation}账号：{outcome}",
+        "{at}: task {task}, attempt {attempt}, {operation} in {target}: {outcome}",
+    ),
+    "hr.why.failed": (
+        "{at}：任务 {task} 第 {attempt} 次尝试，在 {target} {operation}账号失败：{error}",
+        "{at}: task {task}, attempt {attempt}, {operation} in {target} failed: {error}",
+    ),
+    "hr.why.waits": ("{at}：任务 {task} 在等待：在 {target} {operation}账号", "{at}: task {task} waits: {operation} in {target}"),
+    "hr.why.proven": (
+        "{at}：{doors} 个入口全部试过，均已关闭；从下令到完全无法访问用了 {seconds} 秒",
+        "{at}: all {doors} doors were tried and are closed, {seconds} s after the order",
+    ),
+    "hr.why.unproven": ("{at} 起：尚未证明全部关闭；未关闭的入口：{doors}", "since {at}: not proven closed; doors that are not: {doors}"),
+    "hr.operation.create": ("创建", "create"),
+    "hr.operation.update": ("更新", "update"),
+    "hr.operation.disable": ("停用", "disable"),
+    "hr.operation.revive": ("恢复", "revive"),
+    "hr.outcome.done": ("已完成，并已读回核对", "done, and read back"),
+    "hr.outcome.already": ("本来就是这样", "it was so already"),
+    "hr.outcome.adopted": ("已有同一人员编号的账号，予以接管", "an account of the same HR id was there and was taken over"),
+    "hr.rule.new": ("人事系统中新出现", "HR names the person for the first time"),
+    "hr.rule.adopted_by_mail": ("邮箱唯一匹配已有账号，予以接管", "an account with the same mail address was there and was taken over"),
+    "hr.rule.decided": ("由人员决定对应的账号", "somebody decided which account is theirs"),
+    "hr.rule.reappeared": ("再次出现在人事系统中", "HR names the person again"),
+    "hr.rule.left_status": ("人事系统标记为已离开", "HR says that the person has left"),
+    "hr.rule.end_date_passed": ("结束日期已过", "the last day has passed"),
+    "hr.rule.not_in_snapshot": ("人事系统中不再出现", "HR no longer names the person"),
+    "hr.rule.moved": ("所属部门改变", "the department is another one"),
+    "hr.rule.changed": ("人事数据改变", "what HR says of the person has changed"),
+    "hr.rule.starts_later": ("尚未到开始日期", "the first day is yet to come"),
+    "hr.rule.started": ("开始日期已到", "the first day has come"),
+}

@@ -1,0 +1,1 @@
+"""Where accounts are made: our own users, LDAP, SCIM, and whoever listens at a web address."""
