@@ -1,3 +1,47 @@
 """Sentences about our SCIM server."""
 
-MESSAGES: dict[str, tuple[str, str]] = {}
+MESSAGES: dict[str, tuple[str, str]] = {
+    "error.scim_refused": ("请求不能照此执行：{detail}", "The request cannot be done as it is: {detail}"),
+    "error.scim_filter": ("过滤条件不正确：{detail}", "The filter is wrong: {detail}"),
+    "error.scim_path": ("路径不正确：{detail}", "The path is wrong: {detail}"),
+    "error.scim_value": ("值不正确：{detail}", "A value is wrong: {detail}"),
+    "error.scim_no_target": ("没有可以修改的目标：{detail}", "There is nothing to change: {detail}"),
+    "error.scim_mutability": ("不能修改：{detail}", "This cannot be changed: {detail}"),
+    "error.scim_too_many": (
+        "需要逐个检查的结果超过 {most} 个，请缩小过滤条件。",
+        "More than {most} would have to be looked at one by one; narrow the filter.",
+    ),
+    "error.scim_taken": ("已被其他账号使用。", "Another account has it already."),
+    "error.scim_not_found": ("没有这个用户或组。", "There is no such user or group."),
+    "error.scim_version": ("已不是所指明的版本，请重新读取。", "It is no longer the version that was named; read it again."),
+    "error.scim_changed": ("其间被反复修改，请重试。", "Others kept changing it meanwhile; try again."),
+    "error.scim_protected": (
+        "受保护的账号或组织，不能通过 SCIM 修改。",
+        "This account or organization is protected: it is not changed over SCIM.",
+    ),
+    "scim.filter_unreadable": ("第 {at} 个字符处无法解析。", "it cannot be read from character {at} on."),
+    "scim.filter_long": ("过长，上限 {limit} 个字符。", "it is too long: the limit is {limit} characters."),
+    "scim.filter_deep": ("嵌套过深，上限 {limit} 层。", "it is nested too deeply: the limit is {limit} levels."),
+    "scim.filter_unfit": ("{path} 不能用 {operator} 与这个值比较。", "{path} cannot be compared with that value by {operator}."),
+    "scim.filter_secret": ("{path} 不能用于过滤。", "{path} cannot be filtered by."),
+    "scim.path_unreadable": ("“{path}”无法解析。", "“{path}” cannot be read."),
+    "scim.path_unknown": ("没有属性“{path}”。", "there is no attribute “{path}”."),
+    "scim.path_missing": ("删除操作需要 path。", "a removal needs a path."),
+    "scim.no_match": ("“{path}”没有匹配的值。", "“{path}” matches no value."),
+    "scim.no_object": ("应为 JSON 对象。", "a JSON object is expected."),
+    "scim.schemas": ("schemas 中缺少 {urn}。", "`schemas` lacks {urn}."),
+    "scim.operations": ("Operations 应为 1 到 {limit} 个操作。", "`Operations` must be a list of 1 to {limit} operations."),
+    "scim.operation_unknown": ("没有操作“{verb}”。", "there is no operation “{verb}”."),
+    "scim.bulk_operation": (
+        "第 {number} 个操作的 method 或 bulkId 不正确。",
+        "operation {number} has a wrong `method` or `bulkId`.",
+    ),
+    "scim.bulk_reference": ("没有由 bulkId“{name}”创建的资源。", "nothing was made under the bulkId “{name}”."),
+    "scim.read_only": ("“{path}”是只读的。", "“{path}” is read-only."),
+    "scim.value_missing": ("缺少 value。", "`value` is missing."),
+    "scim.value_required": ("“{name}”是必填的。", "“{name}” is required."),
+    "scim.value_wrong": ("“{name}”的类型应为 {type}。", "“{name}” must be of the type {type}."),
+    "scim.value_many": ("“{name}”的值过多。", "“{name}” has too many values."),
+    "scim.value_primary": ("“{name}”只能有一个 primary。", "“{name}” can have one primary value alone."),
+    "scim.value_large": ("属性总量过大，上限 {limit} KiB。", "the attributes are too large: the limit is {limit} KiB."),
+}
