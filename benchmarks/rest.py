@@ -23,10 +23,12 @@ from benchmarks.processes import DIRECT, PEER_BIN, PEER_CODE, Broken, Child, Ser
 from benchmarks.report import Row, note, print_notes, print_table, say
 from server.config import Settings
 from server.engines.sql import sync_url
-from server.people.tables import role_grants, roles, users
+from server.people import tokens
+from server.people.tables import organization_closure, organizations, role_grants, roles, sessions, users
 
 USERS = 200
 CONNECTIONS = 16
+HEAD, SCHOOL, SESSION = 1000, 7, 32 * "b"
 PATH = "/api/users"
 
 
@@ -57,7 +59,23 @@ def fill(data: Path) -> None:
         role = connection.execute(sa.select(roles.c.id).where(roles.c.name != "administrator").limit(1)).scalar_one()
         root = {"role_id": role, "organization_id": admin["organization_id"]}
         connection.execute(role_grants.insert(), [{"user_id": row["id"], **root} for row in made])
+        place_in_school(connection, admin["organization_id"], made[0]["id"], now)
     engine.dispose()
+
+
+def place_in_school(connection: sa.Connection, root: int, head: int, now: datetime) -> None:
+    """Everybody in one school, and `head` its administrator, signed in: reads the same list, by rights in that school alone."""
+    school = {"id": SCHOOL, "parent_id": root, "name": "school", "code": "school", "kind": "school", "created_at": now}
+    connection.execute(organizations.insert().values(**school))
+    closure = [(root, SCHOOL, 1), (SCHOOL, SCHOOL, 0)]
+    names = ("ancestor_id", "descendant_id", "depth")
+    connection.execute(organization_closure.insert(), [dict(zip(names, row, strict=True)) for row in closure])
+    connection.execute(users.update().values(organization_id=SCHOOL))
+    role = connection.execute(sa.select(roles.c.id).where(roles.c.name == "organization_admin")).scalar_one()
+    connection.execute(role_grants.delete().where(role_grants.c.user_id == head))
+    connection.execute(role_grants.insert().values(user_id=head, role_id=role, organization_id=SCHOOL))
+    session = {"id": SESSION, "user_id": head, "generation": 1, "method": "password", "address": "127.0.0.1", "agent": "bench"}
+    connection.execute(sessions.insert().values(**session, created_at=now, seen_at=now, expires_at=now + timedelta(days=1)))
 
 
 def django_token(secret: str, user_id: str) -> str:
@@ -67,8 +85,17 @@ def django_token(secret: str, user_id: str) -> str:
     return jwt.encode({**claims, "aud": "zhihui", "iss": "zhihui"}, secret, algorithm="HS256")
 
 
+def head_token(secret: str) -> str:
+    """An access token of the school's administrator."""
+    claims = tokens.Claims(HEAD, SESSION, 1)
+    return tokens.issue(secret, "access", claims, now=datetime.now(UTC), life=timedelta(hours=2))
+
+
 def start_all(stack: ExitStack, folder: Path) -> list[Side]:
-    """Ours, ours without authorization, and the peers. The second of ours has a copy of the file: one server, one data folder."""
+    """Ours, twice by different rights, ours without authorization, and the peers.
+
+    The one without authorization has a copy of the file: one server, one data folder.
+    """
     data = folder / "data"
     with Server(data):
         pass
@@ -93,6 +120,7 @@ def start_all(stack: ExitStack, folder: Path) -> list[Side]:
         Side("fastapi", f"127.0.0.1:{ports['fastapi']}", token, peers["fastapi"]),
         Side("django", f"127.0.0.1:{ports['django']}", django_token(secret, user), peers["django"]),
         Side("unchecked", f"127.0.0.1:{unchecked.port}", token, unchecked),
+        Side("school", f"127.0.0.1:{ours.port}", head_token(secret), ours),
     ]
 
 
@@ -161,14 +189,16 @@ def run(folder: Path, *, rounds: int, seconds: int) -> None:
 
 
 def report(median: dict[str, float], rates: dict[str, list[float]], memory: dict[str, float], seconds: int) -> None:
-    ours, what = median["ours"], "list of 20 users"
+    ours, school, what = median["ours"], median["school"], "list of 20 users"
     cost_us = 1e6 / ours - 1e6 / median["unchecked"]
     print_table(
         [
             Row(what=f"{what}, against Django REST + daphne", ours=ours, unit="/s", peer=median["django"], target=10),
             Row(what=f"{what}, against FastAPI + uvicorn", ours=ours, unit="/s", peer=median["fastapi"], target=1),
-            Row(what=f"{what}, against ours without authorization", ours=ours, unit="/s", peer=median["unchecked"]),
+            Row(what=f"{what}, against ours without authorization", ours=ours, unit="/s", peer=median["unchecked"], target=0.9),
+            Row(what=f"{what}, by rights in one school, against the same", ours=school, unit="/s", peer=median["unchecked"], target=0.9),
             Row(what="authorization, of each request", ours=cost_us, unit="µs"),
+            Row(what="the same by rights in one school", ours=1e6 / school - 1e6 / median["unchecked"], unit="µs"),
         ]
     )
     loader = "wrk -t1" if shutil.which("wrk") else "a Python load process"
@@ -188,6 +218,7 @@ def report(median: dict[str, float], rates: dict[str, list[float]], memory: dict
             " query), ModelSerializer,"
             " PageNumberPagination; three further queries (count, page, roles by prefetch)",
             "without authorization: our server with the caller taken as given, on a copy of the file",
+            "by rights in one school: the same list, whose reader may read in that school alone, where everybody is",
             *(f"{name}: rounds {', '.join(f'{rate:.0f}' for rate in those)} /s; {memory[name]:.0f} MiB" for name, those in rates.items()),
         ],
     )

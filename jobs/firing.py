@@ -16,12 +16,14 @@ from server.dispatch.committing import carry_out
 from server.dispatch.definitions import Definition, Definitions
 from server.dispatch.effects import Effects
 from server.ids import new_id
+from server.platform.registered_jobs import RegisteredJobs
 from server.platform.schedules import ledger, rows
 from server.platform.schedules.agenda import Due
 from server.platform.schedules.ledger import Entry, Outcome
 from server.platform.schedules.misfire import Verdict, settle
 from server.platform.schedules.rows import Schedule, ScheduleKind
-from server.platform.tasks import Queue, TaskQueued, enqueue
+from server.platform.schedules.task_starts import start_task
+from server.platform.tasks import TaskQueued
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +120,7 @@ class Firing:
             ]
             effects = Effects(ctx)
             _begin_runs(connection, effects, fresh, definitions)
-            _queue_tasks(connection, effects, fresh)
+            _queue_tasks(connection, effects, ctx.services.get(RegisteredJobs), fresh)
             self._widen([entry for entry, _ in fresh])
             ledger.write(connection, [entry for entry, _ in fresh], epoch=epoch, now=effects.now)
             return effects, fresh
@@ -209,12 +211,11 @@ def _begin_runs(
             entry.outcome, entry.reason = Outcome(begun.refused), begun.detail
 
 
-def _queue_tasks(connection: sa.Connection, effects: Effects, fresh: list[tuple[Entry, Schedule]]) -> None:
+def _queue_tasks(connection: sa.Connection, effects: Effects, registered: RegisteredJobs, fresh: list[tuple[Entry, Schedule]]) -> None:
     for entry, schedule in fresh:
         if schedule.kind is ScheduleKind.SYSTEM and entry.outcome is Outcome.FIRED:
-            queue = Queue(schedule.queue)
-            entry.task_id = enqueue(connection, queue, schedule.job, schedule.kwargs, now=effects.now, unique_key=f"schedule:{schedule.id}")
+            entry.task_id = start_task(connection, registered, schedule, effects.now)
             if entry.task_id is None:
                 entry.outcome, entry.reason = Outcome.OVERLAP, "the task of an earlier fire is not over"
             else:
-                effects.events.append(TaskQueued(queue.value))
+                effects.events.append(TaskQueued(schedule.queue))

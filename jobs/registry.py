@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 
 from server.context import Context
+from server.platform.registered_jobs import JobKind, Parameter, RegisteredJobs
+from server.platform.schedules.actions import SystemSchedule
 from server.platform.tasks import Queue
 
 JobFunction = Callable[..., Awaitable[Any]]
@@ -32,6 +35,8 @@ class Job(msgspec.Struct, frozen=True):
     backoff_most_s: float = 3600
     # It goes on where it was broken off: a server that stops need not wait for it.
     resumable: bool = False
+    # People may make schedules of it; what the system itself schedules they may too.
+    schedulable: bool = False
     gives_up_on: tuple[type[BaseException], ...] = ()
 
     def retry_after(self, attempt: int) -> float:
@@ -61,6 +66,41 @@ def collect(files: Iterable[ModuleType]) -> dict[str, Job]:
                     raise ValueError(f"two jobs are called {declared.kind!r}")
                 found[declared.kind] = declared
     return found
+
+
+def register(jobs: Mapping[str, Job], schedules: Iterable[SystemSchedule], concurrency: Mapping[Queue, int]) -> RegisteredJobs:
+    """What the rest of the server may know of the jobs: their policies and parameters, and which of them the system itself schedules."""
+    schedules = list(schedules)
+    scheduled = {schedule.job for schedule in schedules}
+    kinds = [
+        JobKind(
+            kind=one.kind,
+            queue=one.queue,
+            summary=(inspect.getdoc(one.function) or "").partition("\n")[0],
+            schedulable=one.schedulable or one.kind in scheduled,
+            max_attempts=one.max_attempts,
+            time_limit_s=one.time_limit_s,
+            parameters=_parameters(one.function),
+        )
+        for one in jobs.values()
+    ]
+    return RegisteredJobs(kinds, built_in={schedule.name for schedule in schedules}, concurrency=concurrency)
+
+
+def _parameters(function: JobFunction) -> tuple[Parameter, ...]:
+    """Those that come from the task's payload."""
+    hints = get_type_hints(function)
+    signature = inspect.signature(function).parameters
+    return tuple(
+        Parameter(
+            name,
+            hints.get(name, Any),
+            required=parameter.default is parameter.empty,
+            default=None if parameter.default is parameter.empty else parameter.default,
+        )
+        for name, parameter in signature.items()
+        if name not in ("ctx", "work") and parameter.kind is not parameter.VAR_KEYWORD
+    )
 
 
 class Work(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from server.platform.schedules import ledger, rows
 from server.platform.schedules.agenda import Agenda, Due, Planned
 from server.platform.schedules.ledger import LeaseLost
 from server.platform.schedules.pausing import PauseChanged, read_pause
+from server.platform.schedules.plan import start_of
 from server.platform.schedules.rows import Schedule, ScheduleChanged, ScheduleKind
 
 log = logging.getLogger(__name__)
@@ -189,7 +190,7 @@ class ScheduleLoop:
         planned = Planned(id=str(schedule.id), version=schedule.version, cadence=schedule.cadence)
         after = max(until, schedule.effective_from)
         if schedule.id in self._stretches:
-            after = max(after, self._stretches[schedule.id] + timedelta(seconds=schedule.cadence.shift_s))
+            after = max(after, start_of(schedule.cadence, self._stretches[schedule.id]))
         if self._agenda.put(planned, after):
             self._schedules[schedule.id] = schedule
 

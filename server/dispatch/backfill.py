@@ -73,7 +73,7 @@ async def backfill(ctx: Context, actor: Actor, ref: str, request: BackfillReques
     if begin >= end:
         raise Invalid.field("to", "backfill.range")
     # By cron time, whatever the shift: what people name is the time that modules see.
-    unshifted = msgspec.structs.replace(schedule.cadence, shift_s=0)
+    unshifted = msgspec.structs.replace(schedule.cadence, shift_s=0, jitter_s=0)
     found = await asyncio.to_thread(instants, unshifted, begin - RESOLUTION, min(end, now) - RESOLUTION, LOOKED_AT)
     planned = [instant for instant in found if instant.excluded is None]
 

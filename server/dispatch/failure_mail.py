@@ -1,4 +1,4 @@
-"""The mail about a run that did not succeed: what, where, when, why, the last log lines, and a link."""
+"""What is told of a run that did not succeed: a notification, and the mail with what, where, when, why, the last log lines, and a link."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from server.dispatch.tables import runs, steps, workflows
 from server.dispatch.workflow_schemas import WorkflowBody
 from server.engines.mail import Mail
 from server.messages import Locale, say
+from server.people.told import find_person, tell_organization
+from server.platform.notifications.kinds import Kind
+from server.platform.notifications.telling import Told, announce
 
 BAD = (StepState.FAILED.value, StepState.TIMED_OUT.value, StepState.LOST.value)
 LOG_LINES = 20
@@ -27,6 +30,27 @@ class _Told(msgspec.Struct):
     to: list[str]
     run: Any
     step: Any
+
+
+async def notify(ctx: Context, run_id: str) -> None:
+    """Tell whoever made the workflow, and those whom its organization names; once, however often it is asked for."""
+    wanted = (
+        sa.select(runs.c.workflow_name, runs.c.state, workflows.c.organization_id, workflows.c.created_by)
+        .join(workflows, workflows.c.id == runs.c.workflow_id)
+        .where(runs.c.id == run_id)
+    )
+
+    def transaction(connection: sa.Connection) -> Told:
+        run = connection.execute(wanted).one_or_none()
+        if run is None:
+            return Told()
+        maker = find_person(connection, run.created_by)
+        params = {"workflow": run.workflow_name, "state": run.state}
+        also = [] if maker is None else [maker]
+        where, link = run.organization_id, f"/#/runs/{run_id}"
+        return tell_organization(connection, ctx.clock.now(), where, Kind.WORKFLOW_FAILED, run_id, params, link, also=also)
+
+    await announce(ctx, await ctx.sql.write(transaction))
 
 
 async def compose(ctx: Context, run_id: str) -> Mail | None:

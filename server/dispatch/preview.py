@@ -32,11 +32,10 @@ async def preview(ctx: Context, actor: Actor, body: PreviewBody) -> PreviewAnswe
     """What the draft would do; saves nothing and refuses nothing but a workflow that is not there."""
 
     def transaction(connection: sa.Connection) -> _Draft:
-        before = None
+        schedule = None
         if body.id:
             row = access_workflow(connection, actor, body.id, "workflows:read")
             schedule = rows.find_of(connection, ScheduleKind.WORKFLOW, row.id)
-            before = schedule.cadence if schedule and schedule.enabled else None
         fields, checked, solution = find_problems(connection, body, ctx.settings.timezone)
         cadence = checked.cadence if checked else None
         if cadence is None and not any(name.startswith(("execute_cron", "execute_shift", "timezone", "calendar")) for name in fields):
@@ -44,7 +43,9 @@ async def preview(ctx: Context, actor: Actor, body: PreviewBody) -> PreviewAnswe
             cadence = check_cadence(
                 body.execute_cron_list, body.timezone or ctx.settings.timezone, body.execute_shift_time, body.execute_shift_unit, calendar
             )
-        return _Draft(fields, solution, cadence, before)
+        if schedule and cadence:  # a workflow's jitter is set elsewhere, and stays
+            cadence = msgspec.structs.replace(cadence, jitter_s=schedule.cadence.jitter_s, seed=schedule.cadence.seed)
+        return _Draft(fields, solution, cadence, schedule.cadence if schedule and schedule.enabled else None)
 
     draft = await ctx.sql.read(transaction)
     now = ctx.clock.now()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from server.engines.schema import Json, LongText, UtcDateTime, identifier, metadata, serial, short_text
+from server.engines.schema import GOES_WITH_ORGANIZATION, Json, LongText, UtcDateTime, identifier, metadata, serial, short_text
 
 tasks = sa.Table(
     "tasks",
@@ -185,10 +185,15 @@ notifications = sa.Table(
     sa.Column("params", Json, nullable=False),  # for the sentence of its kind, in the reader's language
     sa.Column("link", short_text(500)),
     sa.Column("organization_id", sa.BigInteger),
+    # False for one that goes out by mail alone, as its reader wants it.
+    sa.Column("shown", sa.Boolean, nullable=False),
+    # When it is told by mail together with others; NULL for one with a mail of its own, or none.
+    sa.Column("digest_at", UtcDateTime),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("read_at", UtcDateTime),
     sa.UniqueConstraint("user_id", "event_key"),
     sa.Index(None, "user_id", "read_at", "created_at"),
+    sa.Index(None, "user_id", "digest_at"),
     sa.Index(None, "created_at"),
 )
 
@@ -197,6 +202,69 @@ notification_preferences = sa.Table(
     metadata,
     sa.Column("user_id", sa.BigInteger, primary_key=True),
     sa.Column("kind", identifier(60), primary_key=True),
-    sa.Column("channel", identifier(16), primary_key=True),  # app, mail
+    sa.Column("channel", identifier(16), primary_key=True),  # app, mail, webhook
     sa.Column("enabled", sa.Boolean, nullable=False),
+)
+
+# When people want their mails; without a row at once, and at any time.
+notification_settings = sa.Table(
+    "notification_settings",
+    metadata,
+    sa.Column("user_id", sa.BigInteger, primary_key=True),
+    sa.Column("mail", identifier(8), nullable=False),  # at_once, daily
+    sa.Column("digest_hour", sa.Integer, nullable=False),
+    sa.Column("quiet_from", identifier(5)),  # HH:MM in their zone, as the end is
+    sa.Column("quiet_to", identifier(5)),
+    sa.Column("timezone", short_text(64), nullable=False),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+)
+
+# Addresses that are told by a signed POST, of one person or of one organization.
+notification_webhooks = sa.Table(
+    "notification_webhooks",
+    metadata,
+    sa.Column("id", serial(), primary_key=True),
+    sa.Column("user_id", sa.BigInteger),
+    sa.Column("organization_id", sa.BigInteger),
+    sa.Column("name", short_text(), nullable=False),
+    sa.Column("format", identifier(10), nullable=False),  # signed, dingtalk, wecom
+    sa.Column("host", short_text(300), nullable=False),
+    sa.Column("sealed", LongText, nullable=False),  # the address, which holds a token, and the secret
+    sa.Column("has_secret", sa.Boolean, nullable=False),
+    sa.Column("kinds", Json, nullable=False),  # of what an organization's is told; a person's is by their preferences
+    sa.Column("locale", identifier(2), nullable=False),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("quiet_from", identifier(5)),  # of an organization's; a person's waits as their mails do
+    sa.Column("quiet_to", identifier(5)),
+    sa.Column("timezone", short_text(64)),
+    sa.Column("paused_until", UtcDateTime),  # after a failure, and between two messages to a chat
+    sa.Column("failures", sa.Integer, nullable=False),  # in a row
+    sa.Column("last_error", short_text(500)),
+    sa.Column("last_sent_at", UtcDateTime),
+    sa.Column("created_by", sa.BigInteger),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+    sa.Index(None, "user_id"),
+    sa.Index(None, "organization_id"),
+    info=GOES_WITH_ORGANIZATION,
+)
+
+# What a webhook is told: once of an event.
+webhook_messages = sa.Table(
+    "webhook_messages",
+    metadata,
+    sa.Column("id", serial(), primary_key=True),
+    sa.Column("webhook_id", sa.BigInteger, nullable=False),
+    sa.Column("event_key", identifier(64), nullable=False),
+    sa.Column("kind", identifier(60), nullable=False),
+    sa.Column("params", Json, nullable=False),
+    sa.Column("link", short_text(500)),
+    sa.Column("state", identifier(8), nullable=False),  # waiting, sent, failed
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("claimed_until", UtcDateTime),  # it is being sent
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("sent_at", UtcDateTime),
+    sa.UniqueConstraint("webhook_id", "event_key"),
+    sa.Index(None, "webhook_id", "state", "id"),
+    sa.Index(None, "created_at"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,11 +11,14 @@ import sqlalchemy as sa
 
 from server.actor import Actor
 from server.context import Context
-from server.errors import Conflict, NotFound
+from server.errors import Conflict, Invalid, NotFound
 from server.paging import Page, PageQuery, page_of
 from server.platform import audit, tasks
 from server.platform.tables import tasks as table
-from server.platform.tasks import TaskState
+from server.platform.tasks import Queue, TaskState
+
+# Tasks a transaction when all of a kind are changed.
+AT_ONCE = 500
 
 
 class TaskNotFound(NotFound):
@@ -120,6 +124,72 @@ async def cancel_task(ctx: Context, actor: Actor, task_id: str) -> Task:
     if not await ctx.sql.write(transaction):
         raise TaskInOtherState(state=task.state)
     return await get_task(ctx, actor, task_id)
+
+
+class EveryTask(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which tasks: of a kind, of a queue, or all; of those that may be, in one `state` when it is given."""
+
+    kind: str = ""
+    queue: str = ""
+    state: str = ""
+
+
+class Counted(msgspec.Struct):
+    count: int
+
+
+async def retry_all(ctx: Context, actor: Actor, which: EveryTask) -> Counted:
+    """Queue all dead tasks again, or all cancelled ones; how many. Raises Invalid."""
+    state = which.state or TaskState.DEAD.value
+    if state not in (TaskState.DEAD, TaskState.CANCELLED):
+        raise Invalid.field("state", "field.choice", choices="dead, cancelled")
+    now = ctx.clock.now()
+    # One that dies again meanwhile is not among them: it could go round for ever.
+    wanted = _every(which).where(table.c.state == state, table.c.ended_at <= now)
+    return await _each(ctx, actor, which, "task.retry_all", wanted, lambda connection, ids: tasks.put_back_all(connection, ids, now))
+
+
+async def cancel_all(ctx: Context, actor: Actor, which: EveryTask) -> Counted:
+    """Cancel all queued tasks and ask all running ones to stop; how many. Raises Invalid."""
+    states = [which.state] if which.state else [TaskState.QUEUED.value, TaskState.RUNNING.value]
+    if not set(states) <= {TaskState.QUEUED, TaskState.RUNNING}:
+        raise Invalid.field("state", "field.choice", choices="queued, running")
+    now = ctx.clock.now()
+    wanted = _every(which).where(table.c.state.in_(states), table.c.cancel_requested.is_(False), table.c.created_at <= now)
+    return await _each(ctx, actor, which, "task.cancel_all", wanted, lambda connection, ids: tasks.request_cancel_all(connection, ids, now))
+
+
+def _every(which: EveryTask) -> sa.Select[Any]:
+    wanted = sa.select(table.c.id).where(table.c.queue.in_([which.queue] if which.queue else [queue.value for queue in Queue]))
+    return wanted.where(table.c.kind == which.kind) if which.kind else wanted
+
+
+async def _each(
+    ctx: Context,
+    actor: Actor,
+    which: EveryTask,
+    action: str,
+    wanted: sa.Select[Any],
+    change: Callable[[sa.Connection, list[str]], int],
+) -> Counted:
+    """Change what is wanted, in small transactions; each changes what it found, so that the next finds the rest."""
+    if which.queue and which.queue not in set(Queue):
+        raise Invalid.field("queue", "field.choice", choices=", ".join(Queue))
+
+    def transaction(connection: sa.Connection) -> tuple[int, int]:
+        ids = list(connection.execute(wanted.limit(AT_ONCE)).scalars())
+        return len(ids), change(connection, ids) if ids else 0
+
+    total, found, changed = 0, AT_ONCE, 1
+    while found == AT_ONCE and changed:
+        found, changed = await ctx.sql.write(transaction)
+        total += changed
+    now, detail = ctx.clock.now(), {name: value for name, value in msgspec.structs.asdict(which).items() if value}
+    if total:
+        await ctx.sql.write(lambda connection: audit.note(connection, now, actor, action, "tasks", count=total, **detail))
+        for queue in [which.queue] if which.queue else [queue.value for queue in Queue]:
+            await ctx.events.publish(tasks.TaskQueued(queue))
+    return Counted(total)
 
 
 async def queue_stats(ctx: Context, actor: Actor) -> list[QueueStats]:

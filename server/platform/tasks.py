@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from server.engines.prepared import Prepared, insert_into
 from server.events import Event
 from server.ids import new_id
 from server.platform.tables import tasks
@@ -76,44 +77,50 @@ def enqueue(
         if connection.execute(held).first() is not None:
             return None
     task_id = new_id()
-    row = tasks.insert().values(
-        id=task_id,
-        queue=queue.value,
-        kind=kind,
-        payload=dict(payload),
-        state=TaskState.QUEUED.value,
-        attempts=0,
-        max_attempts=max_attempts,
-        run_at=run_at or now,
-        progress=0,
-        unique_key=unique_key,
-        cancel_requested=False,
-        created_at=now,
-    )
+    row = {
+        "id": task_id,
+        "queue": queue.value,
+        "kind": kind,
+        "payload": dict(payload),
+        "state": TaskState.QUEUED.value,
+        "attempts": 0,
+        "max_attempts": max_attempts,
+        "run_at": run_at or now,
+        "progress": 0,
+        "unique_key": unique_key,
+        "cancel_requested": False,
+        "created_at": now,
+    }
     if unique_key is None:
-        connection.execute(row)
+        _insert.run(connection, row)
         return task_id
     try:
         with connection.begin_nested():
-            connection.execute(row)
+            _insert.run(connection, row)
     except sa.exc.IntegrityError:
         return None
     return task_id
 
 
-def claim(connection: sa.Connection, queue: str, limit: int, *, owner: str, now: datetime, lease: timedelta) -> list[Claimed]:
-    """Take up to `limit` due tasks of a queue for `owner`; a task whose lease ran out counts as due, or is buried."""
-    bury(connection, now, queue)
-    due = sa.or_(
-        sa.and_(tasks.c.state == TaskState.QUEUED.value, tasks.c.run_at <= now),
-        sa.and_(
-            tasks.c.state == TaskState.RUNNING.value,
-            tasks.c.lease_until < now,
-            tasks.c.attempts < tasks.c.max_attempts,
-            tasks.c.cancel_requested.is_(False),
-        ),
-    )
-    wanted = sa.select(tasks.c.id).where(tasks.c.queue == queue, due).order_by(tasks.c.run_at, tasks.c.created_at).limit(limit)
+def claim(
+    connection: sa.Connection, queue: str, limit: int, *, owner: str, now: datetime, lease: timedelta, ahead: int = 0
+) -> list[Claimed]:
+    """Take up to `limit` due tasks of a queue for `owner`, the longest due first; a task whose lease ran out counts as due, or is buried.
+
+    `ahead`: so many more that will wait in the owner's hands for their turn. A last try is not among these: it would be used up if the
+    owner were lost before it began.
+    """
+    lost = _lost.all(connection, {"queue": queue, "now": now})
+    if lost:
+        bury(connection, now, queue)
+        lost = [row for row in lost if row.attempts < row.max_attempts and not row.cancel_requested][:limit]
+    found = lost
+    if limit + ahead > len(found):
+        queued = _due.all(connection, {"queue": queue, "now": now, "number": limit + ahead - len(found)})
+        at_once = limit - len(found)
+        found = found + queued[:at_once] + [row for row in queued[at_once:] if row.attempts + 1 < row.max_attempts]
+    if not found:
+        return []
     values: dict[str, Any] = {
         "state": TaskState.RUNNING.value,
         "lease_owner": owner,
@@ -122,16 +129,8 @@ def claim(connection: sa.Connection, queue: str, limit: int, *, owner: str, now:
         "started_at": now,
         "error": None,
     }
-    columns = (tasks.c.id, tasks.c.queue, tasks.c.kind, tasks.c.payload, tasks.c.attempts, tasks.c.max_attempts)
-    if connection.dialect.name == "sqlite":
-        rows = connection.execute(tasks.update().where(tasks.c.id.in_(wanted)).values(values).returning(*columns)).all()
-    else:
-        ids = list(connection.execute(wanted.with_for_update(skip_locked=True)).scalars())
-        if not ids:
-            return []
-        connection.execute(tasks.update().where(tasks.c.id.in_(ids)).values(values))
-        rows = connection.execute(sa.select(*columns).where(tasks.c.id.in_(ids))).all()
-    return [Claimed(row.id, row.queue, row.kind, row.payload, row.attempts, row.max_attempts) for row in rows]
+    connection.execute(tasks.update().where(tasks.c.id.in_([row.id for row in found])).values(values))
+    return [Claimed(row.id, row.queue, row.kind, row.payload, row.attempts + 1, row.max_attempts) for row in found]
 
 
 def bury(connection: sa.Connection, now: datetime, queue: str) -> int:
@@ -151,6 +150,43 @@ def bury(connection: sa.Connection, now: datetime, queue: str) -> int:
         "lease_owner": None,
     }
     return connection.execute(tasks.update().where(tasks.c.id.in_(ids), lost).values(values)).rowcount
+
+
+_encode = msgspec.json.Encoder(enc_hook=repr).encode
+_insert = insert_into(tasks)
+_columns = (tasks.c.id, tasks.c.queue, tasks.c.kind, tasks.c.payload, tasks.c.attempts, tasks.c.max_attempts, tasks.c.cancel_requested)
+_now: sa.BindParameter[datetime] = sa.bindparam("now", type_=tasks.c.run_at.type)
+# By the index of these columns alone: any other order would have thousands of due tasks sorted, and on MySQL locked, to find a few.
+_due = Prepared(
+    sa.select(*_columns)
+    .where(tasks.c.queue == sa.bindparam("queue"), tasks.c.state == sa.literal_column("'queued'"), tasks.c.run_at <= _now)
+    .order_by(tasks.c.run_at)
+    .limit(sa.bindparam("number"))
+    .with_for_update(skip_locked=True)
+)
+_lost = Prepared(
+    sa.select(*_columns)
+    .where(tasks.c.queue == sa.bindparam("queue"), tasks.c.state == sa.literal_column("'running'"), tasks.c.lease_until < _now)
+    .order_by(tasks.c.run_at)
+    .with_for_update(skip_locked=True)
+)
+_succeed = Prepared(
+    tasks.update()
+    .where(
+        tasks.c.id == sa.bindparam("_id"),
+        tasks.c.state == sa.literal_column("'running'"),
+        tasks.c.lease_owner == sa.bindparam("_owner"),
+        tasks.c.attempts == sa.bindparam("_attempt"),
+    )
+    .values(
+        state=TaskState.SUCCEEDED.value,
+        result=sa.bindparam("result", type_=tasks.c.result.type),
+        progress=100,
+        ended_at=sa.bindparam("now", type_=tasks.c.ended_at.type),
+        unique_key=None,
+        lease_owner=None,
+    )
+)
 
 
 def _held(task: Claimed, owner: str) -> sa.Update:
@@ -173,15 +209,35 @@ def report(connection: sa.Connection, task: Claimed, owner: str, percent: int, m
 
 def succeed(connection: sa.Connection, task: Claimed, owner: str, result: Any, now: datetime) -> bool:
     """False when the lease was lost meanwhile: another worker has the task, and this result is dropped."""
-    values = {
-        "state": TaskState.SUCCEEDED.value,
-        "result": result,
-        "progress": 100,
-        "ended_at": now,
-        "unique_key": None,
-        "lease_owner": None,
-    }
-    return connection.execute(_held(task, owner).values(values)).rowcount == 1
+    return _succeed.run(connection, {"_id": task.id, "_owner": owner, "_attempt": task.attempt, "result": result, "now": now}) == 1
+
+
+def succeed_all(connection: sa.Connection, done: Sequence[tuple[Claimed, Any]], owner: str, now: datetime) -> list[bool]:
+    """`succeed` for each of at most a few hundred; those that returned the same share one statement."""
+    alike: dict[tuple[int, bytes], list[tuple[str, Any]]] = {}
+    for task, result in done:
+        alike.setdefault((task.attempt, _encode(result)), []).append((task.id, result))
+    stood: dict[str, bool] = {}
+    for (attempt, _), some in alike.items():
+        ids = [task_id for task_id, _ in some]
+        if _succeed_alike(connection, ids, some[0][1], owner, attempt, now) == len(ids):
+            stood.update(dict.fromkeys(ids, True))
+            continue
+        # Rare: whose lease was lost is told by the rows.
+        mine = sa.select(tasks.c.id).where(tasks.c.id.in_(ids), tasks.c.state == TaskState.SUCCEEDED.value, tasks.c.lease_owner.is_(None))
+        held = set(connection.execute(mine.where(tasks.c.attempts == attempt, tasks.c.ended_at == now)).scalars())
+        stood.update({task_id: task_id in held for task_id in ids})
+    return [stood[task.id] for task, _ in done]
+
+
+def _succeed_alike(connection: sa.Connection, ids: list[str], result: Any, owner: str, attempt: int, now: datetime) -> int:
+    if len(ids) == 1:
+        return _succeed.run(connection, {"_id": ids[0], "_owner": owner, "_attempt": attempt, "result": result, "now": now})
+    mine = tasks.update().where(
+        tasks.c.id.in_(ids), tasks.c.state == TaskState.RUNNING.value, tasks.c.lease_owner == owner, tasks.c.attempts == attempt
+    )
+    values = {"state": TaskState.SUCCEEDED.value, "progress": 100, "ended_at": now, "result": result}
+    return connection.execute(mine.values(**values, unique_key=None, lease_owner=None)).rowcount
 
 
 def fail(connection: sa.Connection, task: Claimed, owner: str, error: str, now: datetime, *, retry_at: datetime | None) -> bool:
@@ -229,7 +285,11 @@ def end_cancelled(connection: sa.Connection, task: Claimed, owner: str, now: dat
 
 def put_back(connection: sa.Connection, task_id: str, now: datetime) -> bool:
     """Queue a dead or cancelled task anew with all its tries; False when it is in another state."""
-    ended = tasks.update().where(tasks.c.id == task_id, tasks.c.state.in_((TaskState.DEAD.value, TaskState.CANCELLED.value)))
+    return connection.execute(_put_back(tasks.c.id == task_id, now)).rowcount == 1
+
+
+def _put_back(wanted: sa.ColumnElement[bool], now: datetime) -> sa.Update:
+    ended = tasks.update().where(wanted, tasks.c.state.in_((TaskState.DEAD.value, TaskState.CANCELLED.value)))
     values = {
         "state": TaskState.QUEUED.value,
         "run_at": now,
@@ -239,7 +299,7 @@ def put_back(connection: sa.Connection, task_id: str, now: datetime) -> bool:
         "cancel_requested": False,
         "progress": 0,
     }
-    return connection.execute(ended.values(values)).rowcount == 1
+    return ended.values(values)
 
 
 def request_cancel(connection: sa.Connection, task_id: str, now: datetime) -> bool:
@@ -249,6 +309,28 @@ def request_cancel(connection: sa.Connection, task_id: str, now: datetime) -> bo
         return True
     running = tasks.update().where(tasks.c.id == task_id, tasks.c.state == TaskState.RUNNING.value)
     return connection.execute(running.values(cancel_requested=True)).rowcount == 1
+
+
+def put_back_all(connection: sa.Connection, ids: Sequence[str], now: datetime) -> int:
+    """`put_back` for each of at most a few hundred; how many were in a state that allows it."""
+    return connection.execute(_put_back(tasks.c.id.in_(ids), now)).rowcount
+
+
+def request_cancel_all(connection: sa.Connection, ids: Sequence[str], now: datetime) -> int:
+    """`request_cancel` for each of at most a few hundred; how many had not ended."""
+    queued = tasks.update().where(tasks.c.id.in_(ids), tasks.c.state == TaskState.QUEUED.value)
+    values = {"state": TaskState.CANCELLED.value, "ended_at": now, "unique_key": None, "cancel_requested": True}
+    cancelled = connection.execute(queued.values(values)).rowcount
+    running = tasks.update().where(tasks.c.id.in_(ids), tasks.c.state == TaskState.RUNNING.value)
+    return cancelled + connection.execute(running.values(cancel_requested=True)).rowcount
+
+
+def cancel_holder(connection: sa.Connection, unique_key: str, now: datetime) -> None:
+    """Cancel the unfinished task that has the key, or ask it to stop; the key is free for another at once."""
+    holder = connection.execute(sa.select(tasks.c.id).where(tasks.c.unique_key == unique_key)).scalar()
+    if holder is not None:
+        request_cancel(connection, holder, now)
+        connection.execute(tasks.update().where(tasks.c.id == holder).values(unique_key=None))
 
 
 def sweep(connection: sa.Connection, before: datetime, limit: int = 5000) -> int:

@@ -13,13 +13,15 @@ from server.actor import Actor
 from server.context import Context
 from server.errors import Conflict
 from server.platform import audit
+from server.platform.registered_jobs import RegisteredJobs
 from server.platform.schedules import ledger, rows
 from server.platform.schedules.cadence import FieldNames, check_cadence
 from server.platform.schedules.errors import ScheduleNotFound
 from server.platform.schedules.plan import Cursor
 from server.platform.schedules.rows import Schedule, ScheduleChanged, ScheduleKind
+from server.platform.schedules.task_starts import start_task
 from server.platform.tables import fires
-from server.platform.tasks import Queue, TaskQueued, enqueue
+from server.platform.tasks import Queue, TaskQueued
 
 FIELDS = FieldNames(crons="cron", timezone="timezone", shift="shift_s", unit="unit")
 
@@ -206,7 +208,7 @@ async def run_system_job(ctx: Context, actor: Actor, schedule: Schedule) -> JobS
     now = ctx.clock.now()
 
     def transaction(connection: sa.Connection) -> str | None:
-        queued = enqueue(connection, Queue(schedule.queue), schedule.job, schedule.kwargs, now=now, unique_key=f"schedule:{schedule.id}")
+        queued = start_task(connection, ctx.services.get(RegisteredJobs), schedule, now)
         if queued is not None:
             audit.note(connection, now, actor, "schedule.run", f"schedule:{schedule.id}", task=queued)
         return queued

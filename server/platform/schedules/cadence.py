@@ -23,12 +23,17 @@ _NO_ZONES = frozenset({"localtime", "posixrules", "Factory"})
 
 
 class Cadence(msgspec.Struct, frozen=True, kw_only=True):
-    """When a schedule fires: its crons (none: by hand alone), zone, shift in seconds (may be negative) and calendar."""
+    """When a schedule fires: its crons (none: by hand alone), zone, shift in seconds (may be negative) and calendar.
+
+    Each start is put off by up to `jitter_s` seconds, drawn from `seed` and the instant.
+    """
 
     crons: tuple[str, ...]
     timezone: str = "Asia/Shanghai"
     shift_s: int = 0
     calendar: Calendar | None = None
+    jitter_s: int = 0
+    seed: str = ""
 
 
 class FieldNames(msgspec.Struct, frozen=True, kw_only=True):

@@ -125,7 +125,8 @@ def gather(cadence: Cadence, after: datetime, until: datetime, limit: int = ROW_
     if overflow is None:
         return Window(newest, None)
     first = Cursor(cadence, after).peek() or overflow
-    start = after.astimezone(UTC).replace(tzinfo=None) - timedelta(seconds=cadence.shift_s)
+    # From the first on, by their planned times: counting knows of neither shift nor jitter.
+    start = first.planned_at.astimezone(UTC).replace(tzinfo=None) - timedelta(seconds=1)
     count = count_instants(cadence, start, overflow.planned_at.replace(tzinfo=None))
     return Window(newest, Span(first.planned_at, overflow.planned_at, count.total, count.closed, count.exact))
 

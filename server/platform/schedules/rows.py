@@ -65,7 +65,14 @@ def _read(row: Any) -> Schedule:
         job=row.job,
         queue=row.queue,
         kwargs=row.kwargs,
-        cadence=Cadence(crons=tuple(row.crons), timezone=row.timezone, shift_s=row.shift_s, calendar=calendar),
+        cadence=Cadence(
+            crons=tuple(row.crons),
+            timezone=row.timezone,
+            shift_s=row.shift_s,
+            calendar=calendar,
+            jitter_s=row.jitter_s,
+            seed=str(row.id),
+        ),
         calendar=row.calendar,
         misfire=Misfire(row.misfire),
         misfire_max_age_s=row.misfire_max_age_s,
@@ -78,6 +85,11 @@ def _read(row: Any) -> Schedule:
 
 def read_all(connection: sa.Connection) -> list[Schedule]:
     return [_read(row) for row in connection.execute(_with_calendar.order_by(schedules.c.id))]
+
+
+def read_some(connection: sa.Connection, schedule_ids: Iterable[int]) -> dict[int, Schedule]:
+    """Those of the ids that exist, at most a page of them."""
+    return {row.id: _read(row) for row in connection.execute(_with_calendar.where(schedules.c.id.in_(list(schedule_ids))))}
 
 
 def read_versions(connection: sa.Connection, schedule_ids: Iterable[int]) -> dict[int, tuple[int, datetime]]:
