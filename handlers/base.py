@@ -19,7 +19,7 @@ from server.actor import NOBODY, Actor
 from server.errors import Forbidden, Invalid, Malformed, NotSignedIn, TooLarge
 from server.logs import request_id as request_id_in_logs
 from server.messages import say, text
-from server.people.identify import identify
+from server.people.identify import ViewOnly, identify
 from server.platform import audit, kept_answers
 from server.scopes import ANYONE, SIGNED_IN
 
@@ -125,6 +125,9 @@ class ApiHandler(AnsweringHandler):
         except NotSignedIn:
             if declared.scope != ANYONE:
                 raise
+        if self.actor.viewer is not None and not self._reads(declared):
+            await audit.note_denied(self.ctx, self.actor, ViewOnly.type, f"{self.request.method} {self.request.path}")
+            raise ViewOnly()
         if declared.scope == ANYONE:
             return
         if not self.actor.signed_in:
@@ -137,6 +140,12 @@ class ApiHandler(AnsweringHandler):
         except Forbidden as denied:
             await self.note_denied(denied)
             raise
+
+    def _reads(self, declared: Operation) -> bool:
+        """Whether somebody who only looks, with another user's eyes, may ask this."""
+        if declared.reads is not None:
+            return declared.reads
+        return self.request.method in ("GET", "HEAD") and not declared.bare_form
 
     async def note_denied(self, denied: Forbidden) -> None:
         """Put into the audit log that the caller was refused."""

@@ -29,6 +29,7 @@ class Operation(msgspec.Struct, frozen=True):
     bare_form: bool
     upload: Any  # the type of the form's fields beside its files
     everywhere: bool  # what belongs to no organization: the scope must be held at the root
+    reads: bool | None  # whether it changes nothing; None: as its method says
 
 
 def operation(
@@ -41,13 +42,15 @@ def operation(
     form: bool = False,
     upload: Any = None,
     everywhere: bool = False,
+    reads: bool | None = None,
 ) -> Callable[[Method], Method]:
     """Declare a verb. The method's parameters `body` and `query` are parsed by their types, and what it returns is the answer.
 
     `scope` is one of server/scopes.py, SIGNED_IN or ANYONE; a misspelt one fails at import. `idempotent` honours Idempotency-Key.
     `upload` describes a multipart form, which the handler takes as it streams in. `form` also takes the body as form fields or query
     parameters, as older module clients send it. `everywhere` is for what belongs to no organization: a scope that is held in some
-    organization alone is not enough.
+    organization alone is not enough. `reads` says of a verb that is no GET that it changes nothing a viewer may not change, and of a GET
+    the opposite.
     """
     if scope not in SCOPES and scope not in (ANYONE, SIGNED_IN):
         raise ValueError(f"unknown scope {scope!r}")
@@ -67,6 +70,7 @@ def operation(
             bare_form=form,
             upload=upload,
             everywhere=everywhere,
+            reads=reads,
         )
 
         @functools.wraps(method)

@@ -25,8 +25,19 @@ class Grant(msgspec.Struct, frozen=True):
     organizations: frozenset[int] | None = None
 
 
+class Viewer(msgspec.Struct, frozen=True):
+    """Who looks with another user's eyes, and by which session of their own."""
+
+    user_id: int
+    name: str
+    session_id: str
+
+
 class Actor(msgspec.Struct, frozen=True):
-    """The caller of an action: by a session, or by the API key `key_id`. `address` is where the request came from."""
+    """The caller of an action: by a session, or by the API key `key_id`. `address` is where the request came from.
+
+    With a `viewer` it is not the user who asks, and nothing may be changed; `name` then holds both names.
+    """
 
     kind: ActorKind
     name: str
@@ -37,6 +48,7 @@ class Actor(msgspec.Struct, frozen=True):
     address: str = ""
     request_id: str = ""
     locale: Locale = "zh"
+    viewer: Viewer | None = None
 
     @property
     def scopes(self) -> frozenset[str]:

@@ -102,9 +102,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
     registration: Annotated[Literal["on", "off"], about("Whether people may make an account by themselves, with a mail code.")] = "off"
     cas_create_users: Annotated[Literal["on", "off"], about("Whether whoever comes from the CAS server gets an account.")] = "on"
+    break_glass_users: Annotated[str, about("User names, with commas, that HR sync never touches: accounts for emergencies.")] = "admin"
+    scim_role: Annotated[str, about("The role of users that are made over SCIM, in their organization; empty: none.")] = "student"
+    hr_files_dir: Annotated[str, about("Below which files of HR sources are read. Empty: DATA_DIR/hr.")] = ""
     access_token_minutes: Annotated[int, at_least(1, "Life of an access token.", 1440)] = 15
     refresh_token_days: Annotated[int, at_least(1, "Life of a sign-in session.", 3650)] = 14
     rate_limit: Annotated[Literal["on", "off"], about("Growing delay after failed sign-ins.")] = "on"
+    captcha_verify_url: Annotated[
+        str, about("Where captchas are verified (siteverify of reCAPTCHA, hCaptcha or Turnstile); empty: no captcha.")
+    ] = ""
+    captcha_secret: Annotated[str, about("The secret that the verifier knows us by.")] = ""
+    captcha_site_key: Annotated[str, about("The public key that the UI makes the captcha with.")] = ""
+    captcha_after: Annotated[int, at_least(0, "Failed sign-ins, from an address or for an account, after which a captcha is needed.")] = 3
     fixed_verification_code: Annotated[str, about("Every mail code is this one; only with ENVIRONMENT=test.")] = ""
 
     hot_swap_grace_s: Annotated[int, at_least(0, "How long a replaced module connection may finish its steps, in seconds.")] = 30
@@ -131,6 +140,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     @property
     def files(self) -> Path:
         return Path(self.files_dir).expanduser().absolute() if self.files_dir else self.data / "files"
+
+    @property
+    def hr_files(self) -> Path:
+        return Path(self.hr_files_dir).expanduser().absolute() if self.hr_files_dir else self.data / "hr"
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -174,6 +187,9 @@ def read_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
 def _check(settings: Settings) -> None:
     if settings.fixed_verification_code and settings.environment != "test":
         raise SettingsError("FIXED_VERIFICATION_CODE is only allowed with ENVIRONMENT=test.")
+    captcha = (settings.captcha_verify_url, settings.captcha_secret, settings.captcha_site_key)
+    if any(captcha) and not all(captcha):
+        raise SettingsError("CAPTCHA_VERIFY_URL, CAPTCHA_SECRET and CAPTCHA_SITE_KEY are set together or not at all (see .env.example).")
     try:
         ZoneInfo(settings.timezone)
     except (ValueError, OSError, KeyError):  # an unknown name is a KeyError, a folder such as Asia an OSError

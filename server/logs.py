@@ -163,7 +163,10 @@ def log_request(handler: RequestHandler) -> None:
     path = scrub_query(path)
     milliseconds = round(1000 * handler.request.request_time(), 1)
     length = handler._headers.get("Content-Length", "-")  # Tornado keeps no count of what it has written
-    user = getattr(getattr(handler, "actor", None), "user_id", None) or "-"
+    actor = getattr(handler, "actor", None)
+    user, viewer = getattr(actor, "user_id", None) or "-", getattr(actor, "viewer", None)
+    if viewer is not None:  # who looks, and with whose eyes
+        user = f"{viewer.user_id}>{user}"
     method, address = handler.request.method, handler.request.remote_ip
     access_log.log(
         level,

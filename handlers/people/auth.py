@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from handlers.base import ApiHandler
 from handlers.operation import operation
-from server.people import sessions, tickets, users
+from server.people import sessions, tickets, users, view_as
 from server.people.schemas import Done, LoginRequest, Me, RefreshRequest, Ticket, TokenPair
 from server.people.user_schemas import MePatch
 from server.scopes import ANYONE, SIGNED_IN
@@ -23,7 +23,7 @@ class RefreshHandler(ApiHandler):
 
 
 class LogoutHandler(ApiHandler):
-    @operation(SIGNED_IN, "End the session, its tokens and its sockets.")
+    @operation(SIGNED_IN, "End the session, its tokens and its sockets.", reads=True)
     async def post(self) -> Done:
         await sessions.log_out(self.ctx, self.actor)
         return Done()
@@ -32,7 +32,7 @@ class LogoutHandler(ApiHandler):
 class MeHandler(ApiHandler):
     @operation(SIGNED_IN, "The caller, with roles, scopes and organizations.")
     async def get(self) -> Me:
-        return await users.get_own(self.ctx, self.actor)
+        return await view_as.get_own(self.ctx, self.actor)
 
     @operation(SIGNED_IN, "Change one's own name.")
     async def patch(self, body: MePatch) -> Me:
@@ -40,7 +40,7 @@ class MeHandler(ApiHandler):
 
 
 class TicketHandler(ApiHandler):
-    @operation(SIGNED_IN, "A ticket for one browser socket, good for thirty seconds.")
+    @operation(SIGNED_IN, "A ticket for one browser socket, good for thirty seconds.", reads=True)
     async def post(self) -> Ticket:
         return await tickets.issue(self.ctx, self.actor)
 

@@ -9,11 +9,12 @@ import msgspec
 
 from handlers.base import ApiHandler
 from handlers.operation import operation
-from server.errors import DomainError, EngineAway
+from server.errors import DomainError, EngineAway, Forbidden
 from server.people import cas, cas_logout
+from server.people.cas import CasLink, CasLinkQuery
 from server.people.cas_client import service_url
 from server.people.schemas import Done, TokenPair
-from server.scopes import ANYONE
+from server.scopes import ANYONE, SIGNED_IN
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,13 @@ class LoginQuery(msgspec.Struct, forbid_unknown_fields=True):
     gateway: bool = False
 
 
+class LinkQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """`ticket` is one of POST /api/auth/ticket; `next` is a path of this site."""
+
+    ticket: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    next: str = "/"
+
+
 class CallbackQuery(msgspec.Struct):
     """Without a ticket nobody signed in. What else a server adds is left aside."""
 
@@ -36,6 +44,12 @@ class LogoutRequest(msgspec.Struct):
     """A SAML LogoutRequest as a form field."""
 
     logoutRequest: Annotated[str, msgspec.Meta(min_length=1)]  # noqa: N815 - the protocol's name
+
+
+class CasLinkElsewhere(Forbidden):
+    """A page of another site asked for the link."""
+
+    type = "cas_link_elsewhere"
 
 
 class CasHandler(ApiHandler):
@@ -77,8 +91,26 @@ class CasLoginHandler(CasHandler):
         self.go(begun.location)
 
 
+class CasLinkHandler(CasHandler):
+    @operation(
+        ANYONE, "Link a CAS account to the user of a one-time ticket: leads to the CAS server, and back to `next`.", raw=True, form=True
+    )
+    async def get(self, query: LinkQuery) -> None:
+        # A page of another site could link its visitor's CAS account to an account of its own.
+        if self.request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+            raise CasLinkElsewhere()
+        begun = await cas.begin_link(self.ctx, query.ticket, query.next)
+        self.keep_state(begun.cookie)
+        self.go(begun.location)
+
+
 class CasCallbackHandler(CasHandler):
-    @operation(ANYONE, "The way back from the CAS server: leads to the UI with a `code`, or with an `error`.", raw=True, form=True)
+    @operation(
+        ANYONE,
+        "The way back from the CAS server: leads to the UI with a `code`, or with `linked`, or with an `error`.",
+        raw=True,
+        form=True,
+    )
     async def get(self, query: CallbackQuery) -> None:
         try:
             cas.check_on(self.ctx)
@@ -86,6 +118,11 @@ class CasCallbackHandler(CasHandler):
             if not query.ticket and state.gateway:  # nobody is signed in there, and nobody was to be asked
                 self.drop_state()
                 self.go(cas.ui_address(state.next))
+                return
+            if state.user_id is not None:
+                self.drop_state()
+                await cas.accept_link(self.ctx, self.actor, state, query.ticket)
+                self.go(cas.ui_address(state.next, linked="1"))
                 return
             code = await cas.accept_ticket(self.ctx, self.actor, state, query.ticket)
         except DomainError as error:
@@ -113,8 +150,21 @@ class CasCodeHandler(CasHandler):
         return pair
 
 
+class CasLinksHandler(ApiHandler):
+    @operation(SIGNED_IN, "The CAS accounts that are linked to the caller.")
+    async def get(self) -> list[CasLink]:
+        return await cas.list_links(self.ctx, self.actor)
+
+    @operation(SIGNED_IN, "Remove one of the caller's links, unless it is the last way to sign in.")
+    async def delete(self, query: CasLinkQuery) -> Done:
+        await cas.remove_link(self.ctx, self.actor, query)
+        return Done()
+
+
 routes = [
     (r"/cas/login", CasLoginHandler),
+    (r"/cas/link", CasLinkHandler),
+    (r"/api/auth/cas-links", CasLinksHandler),
     (r"/cas/callback", CasCallbackHandler),
     (r"/api/auth/cas", CasCodeHandler),
 ]

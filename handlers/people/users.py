@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-from urllib.parse import quote
-
-import msgspec
-from tornado.httputil import HTTPFile, HTTPHeaders, HTTPInputError, parse_body_arguments
-
 from handlers.base import ApiHandler
 from handlers.operation import operation
-from server.errors import Invalid, Malformed
+from handlers.sheets import SheetForm, SheetHandler, SheetUploadHandler
 from server.paging import Page, PageQuery
 from server.people import user_changes, user_export, user_import, user_merging, users
 from server.people.schemas import User
 from server.people.user_import import ImportQuery, ImportReport, ImportSummary
 from server.people.user_schemas import MergeRequest, PasswordSetting, UserDetail, UserDraft, UserFilter, UserPatch, UserQuery
-from server.platform import kept_answers
 
-XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 ID = r"(?P<user_id>[0-9]{1,15})"
 IMPORT = r"(?P<import_id>[0-9a-f]{32})"
-
-
-class SheetForm(msgspec.Struct, forbid_unknown_fields=True):
-    """The form of an import has nothing beside its file."""
-
-
-class SheetHandler(ApiHandler):
-    """Answers with a spreadsheet."""
-
-    def answer_sheet(self, name: str, data: bytes) -> None:
-        self.set_header("Content-Type", XLSX)
-        self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}")
-        self.set_header("Content-Length", str(len(data)))
-        self.finish(b"" if self.request.method == "HEAD" else data)
 
 
 class UsersHandler(ApiHandler):
@@ -92,34 +69,11 @@ class ExportHandler(SheetHandler):
         self.answer_sheet("users.xlsx", await user_export.export(self.ctx, self.actor, query))
 
 
-class ImportHandler(ApiHandler):
+class ImportHandler(SheetUploadHandler):
     @operation("users:write", "Import users from an xlsx; with dry_run=1 only look at it.", idempotent=True, upload=SheetForm)
     async def post(self, query: ImportQuery) -> ImportReport:
-        sheet = await self._sheet()
+        sheet = await self.sheet()
         return await user_import.import_sheet(self.ctx, self.actor, sheet.filename, sheet.body, dry_run=bool(query.dry_run))
-
-    async def _sheet(self) -> HTTPFile:
-        """The form's one file, which is bounded as any body is (MAX_BODY_MB)."""
-        kind, body = self.request.headers.get("Content-Type", ""), self.raw_body()
-        if not kind.lower().startswith("multipart/form-data"):
-            raise Invalid.field("file", "users.sheet_missing")
-        files: dict[str, list[HTTPFile]] = {}
-        try:
-            await asyncio.to_thread(parse_body_arguments, kind, body, {}, files, HTTPHeaders())
-        except HTTPInputError as error:
-            raise Malformed(detail=str(error)) from None
-        given = [file for group in files.values() for file in group]
-        if len(given) != 1 or "file" not in files or not given[0].body:
-            raise Invalid.field("file", "users.sheet_missing")
-        name = given[0].filename.replace("\\", "/").rpartition("/")[2]
-        shown = "".join(letter for letter in name if letter.isprintable()).strip() or "users.xlsx"
-        return HTTPFile(filename=shown, body=given[0].body, content_type=XLSX)
-
-    def idempotency_key(self) -> kept_answers.Key:
-        """The form without its boundary, which differs each time."""
-        boundary = self.request.headers.get("Content-Type", "").rpartition("boundary=")[2].strip('"').encode()
-        said = hashlib.sha256(bytes(self._body).replace(boundary, b"") if boundary else bytes(self._body)).digest()
-        return msgspec.structs.replace(super().idempotency_key(), request=said + self.request.query.encode())
 
 
 class ImportsHandler(ApiHandler):
@@ -135,9 +89,13 @@ class OneImportHandler(ApiHandler):
 
 
 class UndoHandler(ApiHandler):
-    @operation("users:write", "Disable what an import created and restore what it changed, unless changed since.")
+    @operation(
+        "users:write", "Disable what an import created and restore what it changed, unless changed since; 202 when by a task.", raw=True
+    )
     async def post(self, import_id: str) -> ImportReport:
-        return await user_import.undo_import(self.ctx, self.actor, import_id)
+        report = await user_import.undo_import(self.ctx, self.actor, import_id)
+        self.answer(report, status=200 if report.task_id is None else 202)
+        return report
 
 
 routes = [

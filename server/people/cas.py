@@ -13,18 +13,22 @@ import msgspec
 import sqlalchemy as sa
 from tornado.web import create_signed_value, decode_signed_value
 
-from server.actor import Actor
+from server.actor import Actor, ActorKind
 from server.context import Context
-from server.errors import EngineAway, Forbidden, Invalid, NotFound, NotSignedIn
-from server.people import cas_logout, login_delay, tokens
+from server.errors import Conflict, EngineAway, Forbidden, Invalid, NotFound, NotSignedIn
+from server.people import cas_logout, login_delay, tickets, tokens
 from server.people.cas_answers import CasPerson, TicketRefused
 from server.people.cas_client import login_address, server_url, validate
 from server.people.cas_logout import ticket_hash
+from server.people.identify import ViewOnly, identify_again
 from server.people.organizations import root_id
+from server.people.password_mail import Happened, queue_mail
 from server.people.schemas import TokenPair
+from server.people.session_list import own_session
 from server.people.sessions import open_session
 from server.people.tables import cas_links, cas_sessions, users
 from server.platform import audit
+from server.platform.tasks import Queue, TaskQueued
 
 CODE_LIFE_S = 30
 # How long somebody may take to sign in at the CAS server.
@@ -63,13 +67,50 @@ class CasUserUnknown(Forbidden):
     type = "cas_user_unknown"
 
 
+class CasLinkTaken(Conflict):
+    """Somebody else here is linked to the person."""
+
+    type = "cas_link_taken"
+
+
+class CasLinkNotFound(NotFound):
+    type = "cas_link_not_found"
+
+
+class CasLinkLast(Conflict):
+    """Without the link its owner could not sign in any more."""
+
+    type = "cas_link_last"
+
+
+class CasLink(msgspec.Struct):
+    """A person at a CAS server who is the caller here."""
+
+    server: str
+    cas_id: str
+    created_at: datetime
+    last_login_at: datetime
+
+
+class CasLinkQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which link; without `server`, one at the present server."""
+
+    cas_id: Annotated[str, msgspec.Meta(min_length=1, max_length=190)]
+    server: Annotated[str, msgspec.Meta(max_length=190)] = ""
+
+
 class State(msgspec.Struct, frozen=True):
-    """What a browser keeps, signed, while somebody signs in; `nonce` binds ticket and code to that browser."""
+    """What a browser keeps, signed, while somebody signs in; `nonce` binds ticket and code to that browser.
+
+    With a `user_id` the person is linked to that user, who began it by the session `session_id`.
+    """
 
     nonce: str
     next: str
     renew: bool = False
     gateway: bool = False
+    user_id: int | None = None
+    session_id: str = ""
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -108,7 +149,22 @@ def begin(ctx: Context, following: str, *, renew: bool = False, gateway: bool = 
     """Begin a sign-in that leads to the page `following` of this site. Raises CasOff, Invalid."""
     check_on(ctx)
     check_next(following)
-    state = State(secrets.token_urlsafe(24), following, renew, gateway and not renew)
+    return _begun(ctx, State(secrets.token_urlsafe(24), following, renew, gateway and not renew))
+
+
+async def begin_link(ctx: Context, ticket: str, following: str) -> Begun:
+    """Begin to link whoever signs in at the CAS server to the user of a one-time ticket. Raises CasOff, Invalid, NotSignedIn, Forbidden."""
+    check_on(ctx)
+    check_next(following)
+    actor = await tickets.redeem(ctx, ticket)
+    user_id, session_id = own_session(actor)
+    if actor.viewer is not None:
+        raise ViewOnly()
+    # The password is always asked for, so that who was led here unawares notices.
+    return _begun(ctx, State(secrets.token_urlsafe(24), following, renew=True, user_id=user_id, session_id=session_id))
+
+
+def _begun(ctx: Context, state: State) -> Begun:
     signed = create_signed_value(
         ctx.secrets.secret_key, "cas", msgspec.json.encode(state), version=2, clock=lambda: ctx.clock.now().timestamp()
     )
@@ -138,6 +194,80 @@ async def accept_ticket(ctx: Context, actor: Actor, state: State, ticket: str) -
 
     Raises CasTicketInvalid, also for one that came before; CasUserDisabled, CasUserUnknown, TooMany, CasAway and CasGarbled.
     """
+    person, hashed = await _validated(ctx, actor, state, ticket)
+    user_id = await _arrive(ctx, actor, person, hashed)
+    if await ctx.bus.find(cas_logout.ended_key(hashed)) is not None:  # signed out there while we asked
+        await cas_logout.end_tickets(ctx, actor, [hashed])
+        raise CasTicketInvalid()
+    one_time = secrets.token_urlsafe(32)
+    kept = _Code(user_id, hashed, _hash(state.nonce))
+    await ctx.bus.put(f"cas-code:{_hash(one_time)}", msgspec.json.encode(kept), ttl_s=CODE_LIFE_S)
+    return one_time
+
+
+async def accept_link(ctx: Context, actor: Actor, state: State, ticket: str) -> None:
+    """Link whom a ticket stands for to the user who began it. Raises as `accept_ticket`; SessionOver, and CasLinkTaken."""
+    assert state.user_id is not None
+    begun = Actor(kind=ActorKind.PERSON, name="", user_id=state.user_id, session_id=state.session_id)
+    begun = await identify_again(ctx, msgspec.structs.replace(begun, address=actor.address, request_id=actor.request_id))
+    person, hashed = await _validated(ctx, actor, state, ticket)
+    if await ctx.sql.write(lambda connection: _link(ctx, connection, begun, person, hashed)):
+        await ctx.events.publish(TaskQueued(Queue.MAIL.value))
+
+
+def _link(ctx: Context, connection: sa.Connection, actor: Actor, person: CasPerson, hashed: str) -> bool:
+    """Write the link; False when it was there. The ticket counts as used, and opens no session."""
+    (user_id, _), now, server = own_session(actor), ctx.clock.now(), server_url(ctx.settings)
+    held = sa.select(cas_links.c.user_id).where(cas_links.c.server == server, cas_links.c.cas_id == person.cas_id)
+    owner = connection.execute(held).scalar()
+    if owner is not None and owner != user_id:
+        raise CasLinkTaken()
+    connection.execute(cas_sessions.insert().values(ticket_hash=hashed, user_id=user_id, created_at=now, ended_at=now))
+    if owner is not None:
+        return False
+    row = {"server": server, "cas_id": person.cas_id, "user_id": user_id, "attributes": _kept_of(person), "created_at": now}
+    try:
+        with connection.begin_nested():
+            connection.execute(cas_links.insert().values(**row, last_login_at=now))
+    except sa.exc.IntegrityError:  # somebody else came at the same moment
+        raise CasLinkTaken() from None
+    audit.note(connection, now, actor, "cas.link", f"user:{user_id}", server=server, cas_id=person.cas_id)
+    queue_mail(connection, now, user_id, Happened.CAS_LINKED)
+    return True
+
+
+async def list_links(ctx: Context, actor: Actor) -> list[CasLink]:
+    """The caller's links. Raises Forbidden for keys."""
+    mine = sa.select(cas_links).where(cas_links.c.user_id == own_session(actor)[0]).order_by(cas_links.c.created_at)
+    found = await ctx.sql.read(lambda connection: connection.execute(mine).all())
+    return [CasLink(row.server, row.cas_id, row.created_at, row.last_login_at) for row in found]
+
+
+async def remove_link(ctx: Context, actor: Actor, query: CasLinkQuery) -> None:
+    """Remove one of the caller's links; sessions that it opened go on. Raises CasLinkNotFound, CasLinkLast for the last way in."""
+    (user_id, _), now, server = own_session(actor), ctx.clock.now(), query.server or server_url(ctx.settings)
+
+    def transaction(connection: sa.Connection) -> None:
+        # Locked: of two that are removed at once, the second finds itself the last.
+        owner = connection.execute(sa.select(users.c.password_hash, users.c.email).where(users.c.id == user_id).with_for_update()).one()
+        held = {(row.server, row.cas_id) for row in connection.execute(sa.select(cas_links).where(cas_links.c.user_id == user_id))}
+        if (server, query.cas_id) not in held:
+            raise CasLinkNotFound()
+        if len(held) == 1 and not owner.password_hash and not owner.email:
+            raise CasLinkLast()
+        this = (cas_links.c.server == server, cas_links.c.cas_id == query.cas_id, cas_links.c.user_id == user_id)
+        connection.execute(cas_links.delete().where(*this))
+        audit.note(connection, now, actor, "cas.unlink", f"user:{user_id}", server=server, cas_id=query.cas_id)
+
+    await ctx.sql.write(transaction)
+
+
+def _kept_of(person: CasPerson) -> dict[str, Any]:
+    return {"name": person.name, "email": person.email, "employee_number": person.employee_number, "all": person.attributes}
+
+
+async def _validated(ctx: Context, actor: Actor, state: State, ticket: str) -> tuple[CasPerson, str]:
+    """Whom a ticket stands for, and its hash."""
     check_on(ctx)
     if not (ticket.startswith("ST-") and len(ticket) <= LONGEST_TICKET and ticket.isascii() and ticket.isprintable()):
         raise CasTicketInvalid()
@@ -154,14 +284,7 @@ async def accept_ticket(ctx: Context, actor: Actor, state: State, ticket: str) -
     except EngineAway:
         await ctx.bus.remove(cas_logout.claim_key(hashed))  # the same address may be loaded again
         raise
-    user_id = await _arrive(ctx, actor, person, hashed)
-    if await ctx.bus.find(cas_logout.ended_key(hashed)) is not None:  # signed out there while we asked
-        await cas_logout.end_tickets(ctx, actor, [hashed])
-        raise CasTicketInvalid()
-    one_time = secrets.token_urlsafe(32)
-    kept = _Code(user_id, hashed, _hash(state.nonce))
-    await ctx.bus.put(f"cas-code:{_hash(one_time)}", msgspec.json.encode(kept), ttl_s=CODE_LIFE_S)
-    return one_time
+    return person, hashed
 
 
 async def _claim(ctx: Context, hashed: str) -> None:
@@ -180,7 +303,7 @@ async def _arrive(ctx: Context, actor: Actor, person: CasPerson, hashed: str) ->
     """
     server, now = server_url(ctx.settings), ctx.clock.now()
     creates = ctx.settings.cas_create_users == "on"
-    kept = {"name": person.name, "email": person.email, "employee_number": person.employee_number, "all": person.attributes}
+    kept = _kept_of(person)
     link = sa.and_(cas_links.c.server == server, cas_links.c.cas_id == person.cas_id)
 
     def transaction(connection: sa.Connection) -> int | Forbidden:

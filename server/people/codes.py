@@ -21,7 +21,8 @@ from server.actor import Actor
 from server.context import Context
 from server.errors import Invalid, NotSignedIn, TooMany
 from server.ids import new_id
-from server.people import login_delay
+from server.people import captcha, login_delay
+from server.people.schemas import Captcha
 from server.platform import audit
 from server.platform.tasks import Queue, TaskQueued, enqueue
 
@@ -52,8 +53,11 @@ class Purpose(StrEnum):
 
 
 class CodeRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """`captcha` is needed where one is set up."""
+
     email: Email
     purpose: Purpose
+    captcha: Captcha | None = None
 
 
 class CodeAsked(msgspec.Struct):
@@ -92,9 +96,11 @@ def mailbox_of(email: str) -> str:
 async def ask(ctx: Context, actor: Actor, request: CodeRequest) -> CodeAsked:
     """A new code for a mailbox; whether it is mailed depends on whether it is of use there, the answer does not.
 
-    Raises TooMany for a mailbox or an address that asks too often.
+    Raises TooMany for a mailbox or an address that asks too often; CaptchaRequired and CaptchaWrong where a captcha is set up.
     """
     mailbox = mailbox_of(request.email)
+    # Before anything is counted: who has not passed it must not keep the mailbox's owner waiting.
+    await captcha.check(ctx, actor, request.captcha)
     await _check_pauses(ctx, request.purpose, mailbox, actor.address)
     now, seed, code_id = ctx.clock.now(), secrets.token_hex(16), new_id()
     kept = _Kept(code_id, _hash(ctx, request.purpose, mailbox, code_id, code_from(ctx, seed)))

@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from server.actor import NOBODY, Actor, ActorKind, Grant
+from server.actor import NOBODY, Actor, ActorKind, Grant, Viewer
 from server.context import Context
 from server.engines.prepared import Prepared
-from server.errors import NotSignedIn
+from server.errors import Forbidden, NotSignedIn
 from server.events import Event
 from server.messages import Locale
 from server.people.organization_tree import tree_of
@@ -26,6 +26,10 @@ KEY_PREFIX = "zk_"
 # The time of last use is written at most this often.
 USE_NOTED_EVERY = timedelta(minutes=1)
 MODULE_SCOPES = frozenset({"modules:read", "modules:write"})
+# The role without which nobody looks with another user's eyes, held at the root.
+VIEWERS_ROLE = "administrator"
+# Of a name that is shown beside another.
+LONGEST_SHOWN = 90
 
 
 class SessionOver(NotSignedIn):
@@ -36,6 +40,12 @@ class KeyInvalid(NotSignedIn):
     type = "key_invalid"
 
 
+class ViewOnly(Forbidden):
+    """Who looks with another user's eyes changes nothing."""
+
+    type = "view_only"
+
+
 class RightsChanged(Event, frozen=True):
     """What a user may do has changed; without one, what anybody may. Requests find it by themselves, open sockets must ask again."""
 
@@ -43,7 +53,7 @@ class RightsChanged(Event, frozen=True):
 
 
 _granted = (
-    sa.select(roles.c.scopes, role_grants.c.organization_id, organizations.c.parent_id, role_grants.c.user_id)
+    sa.select(roles.c.name.label("role"), roles.c.scopes, role_grants.c.organization_id, organizations.c.parent_id, role_grants.c.user_id)
     .join(roles, roles.c.id == role_grants.c.role_id)
     .join(organizations, organizations.c.id == role_grants.c.organization_id)
     .subquery()
@@ -52,14 +62,22 @@ _by_session = Prepared(
     sa.select(
         sessions.c.ended_at,
         sessions.c.expires_at,
+        sessions.c.viewer_id,
+        sessions.c.viewer_session_id,
         users.c.state,
         users.c.username,
+        _granted.c.role,
         _granted.c.scopes,
         _granted.c.organization_id,
         _granted.c.parent_id,
     )
     .select_from(sessions.join(users, users.c.id == sessions.c.user_id).outerjoin(_granted, _granted.c.user_id == users.c.id))
     .where(sessions.c.id == sa.bindparam("session"), users.c.id == sa.bindparam("user"))
+)
+_by_user = Prepared(
+    sa.select(users.c.state, users.c.username, _granted.c.scopes, _granted.c.organization_id, _granted.c.parent_id)
+    .select_from(users.outerjoin(_granted, _granted.c.user_id == users.c.id))
+    .where(users.c.id == sa.bindparam("user"))
 )
 _keys = sa.select(
     api_keys.c.id,
@@ -81,7 +99,14 @@ _by_key_id = Prepared(_keys.where(api_keys.c.id == sa.bindparam("id")))
 _PREFIX = re.compile(r"[0-9a-f]{12}")
 
 
-async def identify(ctx: Context, bearer: str, *, address: str, request_id: str = "", locale: Locale = "zh") -> Actor:
+async def identify(
+    ctx: Context,
+    bearer: str,
+    *,
+    address: str,
+    request_id: str = "",
+    locale: Locale = "zh",
+) -> Actor:
     """The caller behind a bearer token; nobody for an empty one. Raises NotSignedIn for one that does not hold."""
     if not bearer:
         return Actor(kind=NOBODY.kind, name="", address=address, request_id=request_id, locale=locale)
@@ -94,15 +119,18 @@ async def identify(ctx: Context, bearer: str, *, address: str, request_id: str =
     now = ctx.clock.now()
     claims = ctx.services.get(TokenReader).read(bearer, now=now)
     found = await _session(ctx, claims.session_id, claims.user_id, now)
+    grants = await _grants(ctx, found, None)
+    viewer = await _viewer(ctx, found, grants, now)
     return Actor(
         kind=ActorKind.PERSON,
-        name=found[0].username,
+        name=_shown(found[0].username, viewer),
         user_id=claims.user_id,
         session_id=claims.session_id,
-        grants=await _grants(ctx, found, None),
+        grants=grants,
         address=address,
         request_id=request_id,
         locale=locale,
+        viewer=viewer,
     )
 
 
@@ -111,12 +139,24 @@ async def identify_again(ctx: Context, actor: Actor) -> Actor:
     now = ctx.clock.now()
     if actor.session_id is not None and actor.user_id is not None:
         found = await _session(ctx, actor.session_id, actor.user_id, now)
-        return msgspec.structs.replace(actor, grants=await _grants(ctx, found, None))
+        grants = await _grants(ctx, found, None)
+        viewer = await _viewer(ctx, found, grants, now)
+        return msgspec.structs.replace(actor, name=_shown(found[0].username, viewer), grants=grants, viewer=viewer)
     if actor.key_id is not None:
         held = await ctx.sql.read_small(lambda connection: _by_key_id.all(connection, {"id": actor.key_id}))
         _check_key(held, now)
-        return msgspec.structs.replace(actor, grants=await _grants(ctx, held, frozenset(held[0].key_scopes)))
+        return msgspec.structs.replace(actor, name=held[0].username, grants=await _grants(ctx, held, frozenset(held[0].key_scopes)))
     return actor
+
+
+async def act_for(ctx: Context, user_id: int, key_id: int | None) -> Actor:
+    """A user, or one of the user's keys, with what it may do by now: for a job that goes on in its name. Raises NotSignedIn."""
+    if key_id is not None:
+        return await identify_again(ctx, Actor(kind=ActorKind.API_KEY, name="", user_id=user_id, key_id=key_id))
+    found = await ctx.sql.read_small(lambda connection: _by_user.all(connection, {"user": user_id}))
+    if not found or found[0].state != "active":
+        raise NotSignedIn()
+    return Actor(kind=ActorKind.PERSON, name=found[0].username, user_id=user_id, grants=await _grants(ctx, found, None))
 
 
 async def _session(ctx: Context, session_id: str, user_id: int, now: datetime) -> list[Any]:
@@ -124,6 +164,33 @@ async def _session(ctx: Context, session_id: str, user_id: int, now: datetime) -
     if not found or found[0].ended_at is not None or found[0].expires_at <= now or found[0].state != "active":
         raise SessionOver()
     return found
+
+
+async def _viewer(ctx: Context, found: list[Any], grants: Iterable[Grant], now: datetime) -> Viewer | None:
+    """Who looks by this session of another user; None for who it is. Raises SessionOver when they are signed out or may no longer."""
+    view = found[0]
+    if view.viewer_id is None:
+        return None
+    theirs = await _session(ctx, view.viewer_session_id or "", view.viewer_id, now)
+    viewer = Actor(kind=ActorKind.PERSON, name=theirs[0].username, grants=await _grants(ctx, theirs, None))
+    administers = any(row.role == VIEWERS_ROLE and row.parent_id is None for row in theirs)
+    if not administers or not all(_holds(viewer, grant) for grant in grants):
+        raise SessionOver()
+    return Viewer(view.viewer_id, theirs[0].username, view.viewer_session_id)
+
+
+def _shown(username: str, viewer: Viewer | None) -> str:
+    """The name in logs: of who only looks, both."""
+    return username if viewer is None else f"{viewer.name[:LONGEST_SHOWN]} as {username[:LONGEST_SHOWN]}"
+
+
+def _holds(viewer: Actor, grant: Grant) -> bool:
+    """Whether the viewer holds whatever is granted, wherever it is."""
+    for scope in grant.scopes:
+        places = viewer.organizations(scope)
+        if places is not None and (grant.organizations is None or not grant.organizations <= places):
+            return False
+    return True
 
 
 async def _grants(ctx: Context, rows: Iterable[Any], limit: frozenset[str] | None) -> tuple[Grant, ...]:

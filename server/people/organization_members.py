@@ -15,7 +15,10 @@ from server.paging import Page, PageQuery, page_of
 from server.people.organizations import Id, access_organization
 from server.people.tables import organization_members as members
 from server.people.tables import users
+from server.people.told import tell_organization
 from server.platform import audit
+from server.platform.notifications.kinds import Kind
+from server.platform.notifications.telling import Told, announce
 
 USERS = "users:read"
 
@@ -73,11 +76,12 @@ async def put_member(ctx: Context, actor: Actor, organization_id: int, body: Mem
     """Make a user whom the caller may see a member. Raises OrganizationNotFound, Forbidden, Invalid naming the field."""
     now, position = ctx.clock.now(), body.position.strip()
 
-    def transaction(connection: sa.Connection) -> Member:
-        access_organization(connection, actor, organization_id, to_change=True)
+    def transaction(connection: sa.Connection) -> tuple[Member, Told]:
+        organization = access_organization(connection, actor, organization_id, to_change=True)
         home = connection.execute(sa.select(users.c.organization_id).where(users.c.id == body.user_id)).scalar()
         if home is None or not (actor.may(USERS, home) or _is_member(connection, organization_id, body.user_id)):
             raise Invalid.field("user_id", "organization.no_user", id=body.user_id)
+        told = Told()
         one = sa.and_(members.c.organization_id == organization_id, members.c.user_id == body.user_id)
         if _is_member(connection, organization_id, body.user_id):
             connection.execute(members.update().where(one).values(position=position))
@@ -85,15 +89,18 @@ async def put_member(ctx: Context, actor: Actor, organization_id: int, body: Mem
             connection.execute(
                 members.insert().values(organization_id=organization_id, user_id=body.user_id, position=position, created_at=now)
             )
+            told = _tell(connection, now, actor, organization, body.user_id)
         audit.note(
             connection, now, actor, "organization.add_member", f"organization:{organization_id}", user_id=body.user_id, position=position
         )
-        return _shown(connection.execute(_SHOWN.where(one)).one())
+        return _shown(connection.execute(_SHOWN.where(one)).one()), told
 
     try:
-        return await ctx.sql.write(transaction)
+        member, told = await ctx.sql.write(transaction)
     except sa.exc.IntegrityError:  # made a member by somebody else at the same moment
-        return await ctx.sql.write(transaction)
+        member, told = await ctx.sql.write(transaction)
+    await announce(ctx, told)
+    return member
 
 
 async def remove_member(ctx: Context, actor: Actor, organization_id: int, user_id: int) -> None:
@@ -108,6 +115,14 @@ async def remove_member(ctx: Context, actor: Actor, organization_id: int, user_i
         audit.note(connection, now, actor, "organization.remove_member", f"organization:{organization_id}", user_id=user_id)
 
     await ctx.sql.write(transaction)
+
+
+def _tell(connection: sa.Connection, now: datetime, actor: Actor, organization: Any, user_id: int) -> Told:
+    """Tell the new member, and those whom the organization names; whoever did it knows."""
+    name = connection.execute(sa.select(users.c.name).where(users.c.id == user_id)).scalar_one()
+    key, params = f"{organization.id}:{user_id}:{now.isoformat()}", {"name": name, "organization": organization.name}
+    but = [actor.user_id] if actor.user_id is not None else []
+    return tell_organization(connection, now, organization.id, Kind.MEMBER_JOINED, key, params, also=[user_id], but=but)
 
 
 def _is_member(connection: sa.Connection, organization_id: int, user_id: int) -> bool:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from server.actor import Actor
 from server.context import Context
-from server.engines.schema import metadata
+from server.engines.schema import GOES_WITH_ORGANIZATION, metadata
 from server.errors import Conflict, Forbidden, Invalid, NotFound
 from server.messages import Text, text
 from server.messages.catalogue import CATALOGUE
@@ -274,10 +274,9 @@ async def remove_organization(ctx: Context, actor: Actor, organization_id: int) 
         row = access_organization(connection, actor, organization_id, to_change=True)
         if row.parent_id is None:
             raise RootStays()
-        if left := _belongings(connection, organization_id):
-            raise OrganizationNotEmpty(what=_told(left))
-        tree.detach(connection, organization_id)
-        connection.execute(organizations.delete().where(organizations.c.id == organization_id))
+        if left := belongings_of(connection, organization_id):
+            raise OrganizationNotEmpty(what=named(left))
+        drop(connection, organization_id)
         detail = {"name": row.name, "code": row.code, "parent_id": row.parent_id}
         audit.note(connection, now, actor, "organization.delete", f"organization:{organization_id}", **detail)
 
@@ -295,20 +294,29 @@ def access_organization(connection: sa.Connection, actor: Actor, organization_id
     return row
 
 
-def _belongings(connection: sa.Connection, organization_id: int) -> list[str]:
+def drop(connection: sa.Connection, organization_id: int) -> None:
+    """Remove an organization that nothing belongs to, with what is only about it; the tree is locked."""
+    for table in metadata.tables.values():
+        if table.info.items() >= GOES_WITH_ORGANIZATION.items():
+            connection.execute(table.delete().where(table.c.organization_id == organization_id))
+    tree.detach(connection, organization_id)
+    connection.execute(organizations.delete().where(organizations.c.id == organization_id))
+
+
+def belongings_of(connection: sa.Connection, organization_id: int) -> list[str]:
     """What still belongs to it: every table of every wing that names organizations."""
     found = []
     if connection.execute(sa.select(organizations.c.id).where(organizations.c.parent_id == organization_id).limit(1)).first():
         found.append("organizations")
     for name, table in sorted(metadata.tables.items()):
-        if "organization_id" in table.c:
+        if "organization_id" in table.c and not table.info.items() >= GOES_WITH_ORGANIZATION.items():
             named = sa.select(sa.literal(1)).select_from(table).where(table.c.organization_id == organization_id).limit(1)
             if connection.execute(named).first():
                 found.append(name)
     return found
 
 
-def _told(tables: list[str]) -> Text:
+def named(tables: list[str]) -> Text:
     """What belongs to it, in words."""
     told = [text(key if (key := f"organization.left.{name}") in CATALOGUE else "organization.left.other") for name in tables]
     return functools.reduce(lambda first, then: text("organization.left.and", first=first, then=then), told)

@@ -12,6 +12,7 @@ from server.context import Context
 from server.errors import Invalid
 from server.people import codes, login_delay
 from server.people.codes import Code, Email, Purpose
+from server.people.password_mail import Happened, queue_mail
 from server.people.password_rules import PasswordRules
 from server.people.passwords import Passwords
 from server.people.schemas import Password
@@ -19,6 +20,7 @@ from server.people.session_list import own_session
 from server.people.sessions import end_sessions, tell_ended
 from server.people.tables import users
 from server.platform import audit
+from server.platform.tasks import Queue, TaskQueued
 
 
 class PasswordChange(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,12 +62,14 @@ async def change(ctx: Context, actor: Actor, request: PasswordChange) -> None:
             return None
         ended = end_sessions(connection, now, user_id, reason="password_change", keep=session_id)
         audit.note(connection, now, actor, "password.change", f"user:{user_id}", sessions_ended=len(ended))
+        queue_mail(connection, now, user_id, Happened.PASSWORD_CHANGED)
         return ended
 
     ended = await ctx.sql.write(transaction)
     if ended is None:  # changed by somebody else since it was checked
         raise Invalid.field("old_password", "sign_in.old_password_wrong")
     await tell_ended(ctx, ended)
+    await ctx.events.publish(TaskQueued(Queue.MAIL.value))
 
 
 async def reset(ctx: Context, actor: Actor, request: PasswordReset) -> None:
@@ -92,12 +96,14 @@ async def reset(ctx: Context, actor: Actor, request: PasswordReset) -> None:
             return None
         ended = end_sessions(connection, now, user.id, reason="password_change")
         audit.note(connection, now, actor, "password.reset", f"user:{user.id}", sessions_ended=len(ended))
+        queue_mail(connection, now, user.id, Happened.PASSWORD_RESET)
         return ended
 
     ended = await ctx.sql.write(transaction)
     if ended is None:  # disabled, or the mailbox is another's, since the code was looked at
         raise await codes.refuse(ctx, actor, proof.purpose, proof.mailbox)
     await tell_ended(ctx, ended)
+    await ctx.events.publish(TaskQueued(Queue.MAIL.value))
 
 
 async def find_by_mailbox(ctx: Context, mailbox: str) -> Any | None:

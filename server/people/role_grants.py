@@ -10,12 +10,15 @@ import sqlalchemy as sa
 from server.actor import Actor
 from server.context import Context
 from server.errors import Forbidden, Invalid
+from server.messages import text
 from server.people.identify import RightsChanged
 from server.people.organizations import Id, check_organization
 from server.people.tables import role_grants, roles, users
 from server.people.user_rights import ADMINISTRATOR, LastAdministrator, administrators
 from server.people.users import UserNotFound
 from server.platform import audit
+from server.platform.notifications.kinds import Kind
+from server.platform.notifications.telling import Told, announce, notify
 
 WRITE = "roles:write"
 
@@ -51,7 +54,7 @@ async def put_grants(ctx: Context, actor: Actor, user_id: int, wanted: RoleGrant
     """
     now, after = ctx.clock.now(), frozenset(wanted.roles)
 
-    def transaction(connection: sa.Connection) -> bool:
+    def transaction(connection: sa.Connection) -> Told | None:
         _access_user(connection, actor, user_id)
         # Locked, in one order: none of them is removed meanwhile, and two last administrators cannot both go.
         found = connection.execute(sa.select(roles).order_by(roles.c.id).with_for_update()).all()
@@ -72,13 +75,16 @@ async def put_grants(ctx: Context, actor: Actor, user_id: int, wanted: RoleGrant
         if any(grant.role == ADMINISTRATOR for grant in before - after):
             check_administrator_remains(connection)
         if after == before:
-            return False
+            return None
         told = {"before": msgspec.to_builtins(sorted(before)), "after": msgspec.to_builtins(sorted(after))}
         audit.note(connection, now, actor, "user.roles", f"user:{user_id}", **told)
-        return True
+        names = ", ".join(sorted({grant.role for grant in after})) or msgspec.to_builtins(text("notification.no_roles"))
+        return notify(connection, now, [user_id], Kind.ROLE_CHANGED, f"{user_id}:{now.isoformat()}", {"roles": names})
 
-    if await ctx.sql.write(transaction):
+    told = await ctx.sql.write(transaction)
+    if told is not None:
         await ctx.events.publish(RightsChanged(user_id))
+        await announce(ctx, told)
     return RoleGrants(sorted(after))
 
 

@@ -8,12 +8,16 @@ from typing import Annotated
 import msgspec
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=190)]
+Captcha = Annotated[str, msgspec.Meta(max_length=8192)]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 
 
 class LoginRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """`captcha` is what the captcha's widget gave; it is asked for after failed sign-ins, where a captcha is set up."""
+
     username: Name
     password: Password
+    captcha: Captcha | None = None
 
 
 class RefreshRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,8 +42,15 @@ class User(msgspec.Struct):
     last_login_at: datetime | None
 
 
+class ViewedBy(msgspec.Struct):
+    """The administrator who looks with the user's eyes."""
+
+    id: int
+    username: str
+
+
 class Me(msgspec.Struct):
-    """The caller: `scopes` are all that are held anywhere."""
+    """The caller: `scopes` are all that are held anywhere; `viewed_by` is set when it is somebody else who looks."""
 
     id: int
     username: str
@@ -48,6 +59,7 @@ class Me(msgspec.Struct):
     roles: list[str]
     scopes: list[str]
     organizations: list[OrganizationRef]
+    viewed_by: ViewedBy | None = None
 
 
 class TokenPair(msgspec.Struct):

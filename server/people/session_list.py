@@ -12,7 +12,7 @@ from server.actor import Actor
 from server.context import Context
 from server.errors import Forbidden, NotFound
 from server.paging import Page, PageQuery, page_of
-from server.people.sessions import end_sessions, tell_ended
+from server.people.sessions import end_sessions, end_views, tell_ended
 from server.people.tables import sessions, users
 from server.people.user_rights import check_not_above
 from server.people.users import UserNotFound
@@ -23,8 +23,11 @@ class SessionNotFound(NotFound):
     type = "session_not_found"
 
 
-class OpenSession(msgspec.Struct):
-    """`method` is how it was opened: password, code or cas; `seen_at` is when its tokens were last renewed; `current`: asks now."""
+class OpenSession(msgspec.Struct, omit_defaults=True):
+    """`method` is how it was opened: password, code, cas or view; `seen_at` is when its tokens were last renewed; `current`: asks now.
+
+    By a `view` an administrator looks with the user's eyes: `viewed_by` is their user name, and `view_reason` what they gave as reason.
+    """
 
     id: str
     address: str
@@ -34,6 +37,8 @@ class OpenSession(msgspec.Struct):
     seen_at: datetime
     expires_at: datetime
     current: bool
+    viewed_by: str | None = None
+    view_reason: str | None = None
 
 
 class Ended(msgspec.Struct):
@@ -74,6 +79,8 @@ async def end_own(ctx: Context, actor: Actor, session_id: str) -> None:
     now = ctx.clock.now()
 
     def transaction(connection: sa.Connection) -> bool:
+        if end_views(connection, now, "ended_by_user", sessions.c.id == session_id, *_is_open(user_id, now), actor=actor):
+            return True
         mine = sessions.update().where(sessions.c.id == session_id, *_is_open(user_id, now))
         ended = connection.execute(mine.values(ended_at=now, end_reason="ended_by_user")).rowcount
         if ended:
@@ -128,5 +135,7 @@ def _open(ctx: Context, connection: sa.Connection, user_id: int, current: str, q
         shown = {name: getattr(row, name) for name in OpenSession.__struct_fields__ if name != "current"}
         return OpenSession(**shown, current=row.id == current)
 
-    wanted = sa.select(sessions).where(*_is_open(user_id, ctx.clock.now()))
+    viewers = users.alias()
+    wanted = sa.select(sessions, viewers.c.username.label("viewed_by")).outerjoin(viewers, viewers.c.id == sessions.c.viewer_id)
+    wanted = wanted.where(*_is_open(user_id, ctx.clock.now()))
     return page_of(connection, wanted, query, read, sortable=_SORTABLE, searched=(sessions.c.address, sessions.c.agent), order="-id")

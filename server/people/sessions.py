@@ -8,12 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from server.actor import Actor
+from server.actor import Actor, ActorKind
 from server.context import Context
 from server.errors import NotSignedIn
 from server.events import Event
 from server.ids import new_id
-from server.people import login_delay, tokens
+from server.people import captcha, login_delay, tokens
 from server.people.passwords import Passwords
 from server.people.schemas import LoginRequest, Me, TokenPair
 from server.people.tables import sessions, users
@@ -43,23 +43,29 @@ class SessionEnded(Event, frozen=True):
 async def log_in(ctx: Context, actor: Actor, request: LoginRequest, *, agent: str) -> TokenPair:
     """Open a session with a user name (or mail address) and a password.
 
-    Raises CredentialsWrong, or TooMany after repeated failures of this account from this address.
+    Raises CredentialsWrong; TooMany after repeated failures of this account from this address; CaptchaRequired and CaptchaWrong after a
+    few of this account or of this address, where a captcha is set up.
     """
     key = request.username.strip().casefold()
     await login_delay.check(ctx, key, actor.address)
+    passed = await captcha.check_sign_in(ctx, actor, key, request.captcha)
     by_name = sa.select(users).where(sa.or_(users.c.username_key == key, users.c.email_key == key))
     found = await ctx.sql.read_small(lambda connection: connection.execute(by_name).first())
     passwords = ctx.services.get(Passwords)
     async with passwords.turn:
         # Again: of many tries that come at once, those after the last free one must find the delay that it caused.
         await login_delay.check(ctx, key, actor.address)
+        if not passed:
+            await captcha.check_sign_in(ctx, actor, key, None)
         right = await passwords.check(found.password_hash if found else None, request.password)
         if not found or not right or found.state != "active":
             await login_delay.failed(ctx, key, actor.address)
+            await captcha.failed(ctx, key, actor.address)
             target = f"user:{found.id if found else '?'}"
             await audit.note_bounded(ctx, actor, "login.refused", target, f"address:{actor.address}")
             raise CredentialsWrong()
     await login_delay.succeeded(ctx, key, actor.address)
+    await captcha.succeeded(ctx, key)
     proved = found.password_hash
     if passwords.needs_rehash(proved):
         proved = await _rehash(ctx, found, await passwords.hash(request.password))
@@ -156,6 +162,8 @@ async def log_out(ctx: Context, actor: Actor) -> None:
     session_id, now = actor.session_id, ctx.clock.now()
 
     def transaction(connection: sa.Connection) -> None:
+        if end_views(connection, now, "logout", sessions.c.id == session_id, actor=actor):
+            return
         ended = sessions.update().where(sessions.c.id == session_id, sessions.c.ended_at.is_(None))
         if connection.execute(ended.values(ended_at=now, end_reason="logout")).rowcount:
             audit.note(connection, now, actor, "logout", f"user:{actor.user_id}", session=session_id)
@@ -167,8 +175,31 @@ async def log_out(ctx: Context, actor: Actor) -> None:
 def end_sessions(connection: sa.Connection, now: datetime, user_id: int, *, reason: str, keep: str = "") -> list[str]:
     """End a user's sessions, all but `keep`, in the caller's transaction; their ids, for `tell_ended` after the commit."""
     theirs = (sessions.c.user_id == user_id, sessions.c.ended_at.is_(None), sessions.c.id != keep)
+    viewed = end_views(connection, now, reason, *theirs)
     ended = list(connection.execute(sa.select(sessions.c.id).where(*theirs).with_for_update()).scalars())
     connection.execute(sessions.update().where(*theirs).values(ended_at=now, end_reason=reason))
+    return [*viewed, *ended]
+
+
+def end_views(
+    connection: sa.Connection, now: datetime, reason: str, *where: sa.ColumnElement[bool], actor: Actor | None = None
+) -> list[str]:
+    """End those of the sessions that an administrator looks by, each with a line in the audit log; their ids.
+
+    `actor` is who ends them; without one the line is about the administrator.
+    """
+    viewers = users.alias()
+    views = sa.select(sessions.c.id, sessions.c.user_id, sessions.c.viewer_id, sessions.c.view_reason, viewers.c.username)
+    views = views.join(viewers, viewers.c.id == sessions.c.viewer_id).where(sessions.c.ended_at.is_(None), *where)
+    ended = []
+    for view in connection.execute(views).all():
+        closing = sessions.update().where(sessions.c.id == view.id, sessions.c.ended_at.is_(None))
+        if not connection.execute(closing.values(ended_at=now, end_reason=reason)).rowcount:
+            continue
+        who = actor or Actor(kind=ActorKind.PERSON, name=view.username, user_id=view.viewer_id)
+        told = {"session": view.id, "viewer": view.username, "reason": view.view_reason, "ended_by": reason}
+        audit.note(connection, now, who, "view.end", f"user:{view.user_id}", **told)
+        ended.append(view.id)
     return ended
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from server.engines.schema import Json, LongText, UtcDateTime, identifier, metadata, serial, short_text
+from server.engines.schema import GOES_WITH_ORGANIZATION, Json, LongText, UtcDateTime, identifier, metadata, serial, short_text
 
 organizations = sa.Table(
     "organizations",
@@ -88,6 +88,8 @@ sessions = sa.Table(
     sa.Column("generation", sa.Integer, nullable=False),
     sa.Column("method", identifier(16), nullable=False),  # password, code, cas, view
     sa.Column("viewer_id", sa.BigInteger),  # who looks with this user's eyes
+    sa.Column("viewer_session_id", identifier()),  # by which session of theirs; this one ends with it
+    sa.Column("view_reason", short_text(500)),
     sa.Column("address", identifier(64), nullable=False),
     sa.Column("agent", short_text(300), nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
@@ -165,4 +167,5 @@ organization_notifications = sa.Table(
     sa.Column("roles", Json, nullable=False),  # names of roles that are held in the organization
     sa.Column("positions", Json, nullable=False),  # positions of its members
     sa.Column("updated_at", UtcDateTime, nullable=False),
+    info=GOES_WITH_ORGANIZATION,
 )

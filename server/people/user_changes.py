@@ -13,6 +13,7 @@ from server.actor import Actor
 from server.context import Context
 from server.errors import Conflict, Fields, Invalid
 from server.people.organizations import check_organization, home_of, root_id
+from server.people.password_mail import Happened, queue_mail
 from server.people.password_rules import PasswordRules
 from server.people.passwords import Passwords
 from server.people.sessions import SessionEnded, end_sessions
@@ -22,6 +23,7 @@ from server.people.user_rights import access_user, check_may_grant, check_not_ab
 from server.people.user_schemas import UserDetail, UserDraft, UserPatch, UserState
 from server.people.users import UserNotFound, find_detail
 from server.platform import audit
+from server.platform.tasks import Queue, TaskQueued
 
 
 class OwnAccount(Conflict):
@@ -165,10 +167,12 @@ async def set_password(ctx: Context, actor: Actor, user_id: int, password: str) 
         connection.execute(users.update().where(users.c.id == user_id).values(values))
         ended = end_sessions(connection, now, user_id, reason="password_change")
         audit.note(connection, now, actor, "user.password", f"user:{user_id}", sessions_ended=len(ended))
+        queue_mail(connection, now, user_id, Happened.PASSWORD_SET)
         return _detail(connection, user_id), [SessionEnded(session_id) for session_id in ended]
 
     detail, ended = await ctx.sql.write(transaction)
     await tell(ctx, ended)
+    await ctx.events.publish(TaskQueued(Queue.MAIL.value))
     return detail
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from jobs.cpu.user_sheets import PIECE, write_user_sheet
+from jobs.cpu.sheets import PIECE
+from jobs.cpu.user_sheets import write_user_sheet
 from server.actor import Actor
 from server.context import Context
 from server.messages import Locale, say

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import msgspec
 import sqlalchemy as sa
 
-from jobs.cpu.user_sheets import MOST_ROWS, ReadSheet, SheetError, SheetRow, read_user_sheet
+from jobs.cpu.sheets import MOST_ROWS, ReadSheet, SheetError, SheetRow
+from jobs.cpu.user_sheets import read_user_sheet
 from server.actor import Actor, ActorKind
 from server.context import Context
 from server.engines.compute import ComputeCrashed, ComputeOutOfMemory, ComputeTimedOut
@@ -21,6 +22,7 @@ from server.errors import Conflict, Invalid, NotFound
 from server.ids import new_id
 from server.messages import Locale, Text, say
 from server.paging import Page, PageQuery, page_of
+from server.people.identify import act_for
 from server.people.sessions import SessionEnded
 from server.people.tables import user_imports, users
 from server.people.user_changes import tell
@@ -28,9 +30,12 @@ from server.people.user_import_plan import HEADER_NAMES, Planned, plan, read_sur
 from server.people.user_import_writing import apply, take_back
 from server.people.user_schemas import UserState
 from server.platform import audit, tasks
+from server.platform.notifications.kinds import Kind
+from server.platform.notifications.telling import Told, announce, notify
+from server.platform.tables import tasks as tasks_table
 from server.platform.tasks import Queue, TaskQueued
 
-IMPORT_USERS = "import_users"
+IMPORT_USERS, UNDO_IMPORT = "import_users", "undo_import"
 READ_S = 60.0
 Progress = Callable[[int, str], Awaitable[None]]
 
@@ -175,15 +180,37 @@ async def carry_out(ctx: Context, import_id: str, progress: Progress) -> dict[st
         await ctx.sql.write(lambda connection: _move(connection, import_id, ImportState.QUEUED, ImportState.FAILED))
         return {"written": False, "why": "whoever imported is disabled"}
     actor = Actor(kind=ActorKind.PERSON, name=who.username, user_id=who.id)
+    actions: dict[int, str] = {}
     for number, piece in enumerate(row.rows):
         planned = _decode_plan(piece)
+        actions |= {one.row: one.action for one in planned}
         try:
             await ctx.sql.write(_writing(ctx, actor, import_id, number, planned))
         except sa.exc.IntegrityError:
             await ctx.sql.write(_writing(ctx, actor, import_id, number, planned))
         await progress(100 * (number + 1) // len(row.rows), "")
-    await ctx.sql.write(lambda connection: _move(connection, import_id, ImportState.QUEUED, ImportState.DONE))
+    await announce(ctx, await ctx.sql.write(_finishing(ctx, row, actions)))
     return {"written": True, "pieces": len(row.rows)}
+
+
+def _finishing(ctx: Context, row: Any, actions: Mapping[int, str]) -> Callable[[sa.Connection], Told]:
+    """The transaction that ends an import and tells whoever imported; `actions` by row."""
+    now = ctx.clock.now()
+
+    def transaction(connection: sa.Connection) -> Told:
+        if not _move(connection, row.id, ImportState.QUEUED, ImportState.DONE):
+            return Told()
+        kept = _lock(connection, row.id)
+        late = [actions[number] for number in kept.late]
+        params = {
+            "filename": row.filename,
+            "created": kept.counts["create"] - late.count("create"),
+            "updated": kept.counts["update"] - late.count("update"),
+            "errors": kept.counts["error"] + len(late),
+        }
+        return notify(connection, now, [row.user_id], Kind.IMPORT_FINISHED, row.id, params, f"/#/users/imports/{row.id}")
+
+    return transaction
 
 
 def _writing(ctx: Context, actor: Actor, import_id: str, number: int, planned: Sequence[Planned]) -> Callable[[sa.Connection], None]:
@@ -204,19 +231,53 @@ def _writing(ctx: Context, actor: Actor, import_id: str, number: int, planned: S
 async def undo_import(ctx: Context, actor: Actor, import_id: str) -> ImportReport:
     """Disable what the import created and restore what it changed, but for users that were changed since or are beyond the caller.
 
-    May be asked again when it was broken off. Raises ImportNotFound, ImportInOtherState.
+    At once when the import is short; else by a task, whose id the answer has. May be asked again when it was broken off.
+    Raises ImportNotFound, ImportInOtherState.
     """
     row = await _row(ctx, import_id, actor)
+    now, task_key = ctx.clock.now(), f"{UNDO_IMPORT}:{import_id}"
+    payload = {"import_id": import_id, "user_id": actor.user_id, "key_id": actor.key_id}
 
-    def begin(connection: sa.Connection) -> None:
+    def begin(connection: sa.Connection) -> str | None:
         if not _move(connection, import_id, ImportState.DONE, ImportState.UNDOING):
             state = connection.execute(sa.select(user_imports.c.state).where(user_imports.c.id == import_id)).scalar_one()
             if state != ImportState.UNDOING:
                 raise ImportInOtherState(state=state)
+        if len(row.rows) == 1 or actor.user_id is None:
+            return None
+        tasks.enqueue(connection, Queue.ACCOUNT_TASKS, UNDO_IMPORT, payload, now=now, unique_key=task_key)
+        waiting = sa.select(tasks_table.c.id).where(tasks_table.c.unique_key == task_key)
+        return str(connection.execute(waiting).scalar_one())
 
-    await ctx.sql.write(begin)
+    task_id = await ctx.sql.write(begin)
+    if task_id is None:
+        await _take_back_all(ctx, actor, row)
+    else:
+        await ctx.events.publish(TaskQueued(Queue.ACCOUNT_TASKS.value))
+    report = await get_import(ctx, actor, import_id)
+    report.task_id = task_id
+    return report
+
+
+async def carry_out_undo(ctx: Context, import_id: str, user_id: int, key_id: int | None, progress: Progress) -> dict[str, Any]:
+    """Go on with an undo that was begun, piece by piece, by what whoever asked may do now.
+
+    Raises NotSignedIn when they may do nothing any more, ImportNotFound, ImportInOtherState.
+    """
+    row = await _row(ctx, import_id)
+    if row.state not in (ImportState.UNDOING.value, ImportState.UNDONE.value):
+        raise ImportInOtherState(state=row.state)
+    if row.state == ImportState.UNDOING.value:
+        await _take_back_all(ctx, await act_for(ctx, user_id, key_id), row, progress)
+    return {"undone": True, "pieces": len(row.rows)}
+
+
+async def _take_back_all(ctx: Context, actor: Actor, row: Any, progress: Progress | None = None) -> None:
+    import_id = row.id
     for number, piece in enumerate(row.rows):
         await tell(ctx, await ctx.sql.write(_taking_back(ctx, actor, import_id, number, _decode_plan(piece))))
+        if progress is not None:
+            await progress(100 * (number + 1) // len(row.rows), "")
     now = ctx.clock.now()
 
     def end(connection: sa.Connection) -> None:
@@ -224,7 +285,6 @@ async def undo_import(ctx: Context, actor: Actor, import_id: str) -> ImportRepor
             audit.note(connection, now, actor, "user.import_undo", f"import:{import_id}")
 
     await ctx.sql.write(end)
-    return await get_import(ctx, actor, import_id)
 
 
 def _taking_back(

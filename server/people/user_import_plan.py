@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from jobs.cpu.user_sheets import SheetRow
+from jobs.cpu.sheets import SheetRow
 from server.actor import Actor
 from server.messages import Text, text
 from server.people.organizations import home_of, root_id

@@ -38,6 +38,9 @@ PUT /api/users/{}/roles     GET /api/organizations      POST /api/organizations 
 PATCH /api/organizations/{} DELETE /api/organizations/{} POST /api/organizations/{}/move GET /api/organizations/{}/members
 POST /api/organizations/{}/members DELETE /api/organizations/{}/members GET /api/audit-log
 POST /api/assistant/ask     GET /api/conversations      POST /api/conversations/{}/messages/{}/feedback
+GET /api/notifications      GET /api/notifications/unread-count POST /api/notifications/read
+GET /api/notifications/preferences PUT /api/notifications/preferences
+GET /api/organizations/{}/notifications PUT /api/organizations/{}/notifications
 """
 
 

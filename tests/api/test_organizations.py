@@ -171,7 +171,7 @@ async def test_what_other_parts_keep_there_counts(api: Api) -> None:
 
 
 def test_whatever_names_an_organization_has_a_name() -> None:
-    naming = {name for name, table in metadata.tables.items() if "organization_id" in table.c}
+    naming = {name for name, table in metadata.tables.items() if "organization_id" in table.c and not table.info}
     assert naming >= {"users", "role_grants", "organization_members", "tags", "workflows", "modules"}
     for name in naming:
         assert f"organization.left.{name}" in CATALOGUE, name

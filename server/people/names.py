@@ -1,0 +1,71 @@
+"""What people and organizations are called, for wings that keep only their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from server.people.tables import organization_closure as closure
+from server.people.tables import organizations, users
+from server.people.user_schemas import UserState
+
+AT_ONCE = 500
+
+
+class Named(msgspec.Struct, frozen=True):
+    """A person or service: the name that one signs in with, and the full name."""
+
+    username: str
+    name: str
+
+
+class Place(msgspec.Struct, frozen=True):
+    """An organization."""
+
+    code: str
+    name: str
+
+
+def users_named(connection: sa.Connection, user_ids: Collection[int]) -> dict[int, Named]:
+    """Users by id; unknown ones are left out."""
+    wanted = sa.select(users.c.id, users.c.username, users.c.name)
+    return {row.id: Named(row.username, row.name) for row in _rows(connection, wanted, users.c.id, user_ids)}
+
+
+def places_named(connection: sa.Connection, organization_ids: Collection[int]) -> dict[int, Place]:
+    """Organizations by id; unknown ones are left out."""
+    wanted = sa.select(organizations.c.id, organizations.c.code, organizations.c.name)
+    return {row.id: Place(row.code, row.name) for row in _rows(connection, wanted, organizations.c.id, organization_ids)}
+
+
+def places_by_code(connection: sa.Connection) -> dict[str, int]:
+    """Every organization by its code in small letters."""
+    return {row.code.casefold(): row.id for row in connection.execute(sa.select(organizations.c.id, organizations.c.code))}
+
+
+def active_people(connection: sa.Connection, usernames: Collection[str]) -> dict[str, int]:
+    """The active people of these names, by their names in small letters."""
+    active = sa.select(users.c.id, users.c.username_key).where(users.c.state == UserState.ACTIVE.value, users.c.kind == "person")
+    keys = {name.strip().casefold() for name in usernames}
+    return {row.username_key: row.id for row in _rows(connection, active, users.c.username_key, keys)}
+
+
+def is_active_person(connection: sa.Connection, user_id: int) -> bool:
+    active = sa.select(users.c.id).where(users.c.id == user_id, users.c.state == UserState.ACTIVE.value, users.c.kind == "person")
+    return connection.execute(active).first() is not None
+
+
+def within(column: sa.ColumnElement[Any], organization_id: int) -> sa.ColumnElement[bool]:
+    """The condition that a column of organizations is this one or one below it."""
+    below = sa.select(closure.c.descendant_id).where(closure.c.ancestor_id == organization_id)
+    return sa.or_(column == organization_id, column.in_(below))
+
+
+def _rows(connection: sa.Connection, wanted: sa.Select[Any], column: sa.Column[Any], keys: Collection[Any]) -> Iterator[Any]:
+    """The rows whose column is one of the keys, some hundreds a statement."""
+    ordered = sorted(set(keys))
+    for first in range(0, len(ordered), AT_ONCE):
+        yield from connection.execute(wanted.where(column.in_(ordered[first : first + AT_ONCE])))
