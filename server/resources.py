@@ -14,6 +14,7 @@ from tornado.web import Application
 
 from handlers.base import Requests
 from jobs.all import JOBS, SCHEDULES
+from jobs.registry import register
 from jobs.schedule_loop import ScheduleLoop
 from jobs.waking_loop import WakingLoop
 from jobs.worker import CONCURRENCY, QueueWorker
@@ -42,6 +43,7 @@ from server.engines.sql import open_sql
 from server.engines.vectors import open_vectors
 from server.errors import DomainError, EngineAway
 from server.events import Event, Events
+from server.knowledge.access import Ways
 from server.knowledge.indexes import Indexes, IndexSwitched, read_indexes
 from server.knowledge.statuses import DocumentChanged
 from server.knowledge.warming import Warming
@@ -55,11 +57,18 @@ from server.people.sessions import SessionEnded
 from server.people.setup import set_up
 from server.people.tokens import TokenReader
 from server.people.user_merging import UsersMerged
-from server.platform import tasks
+from server.people.view_as import Views
+from server.platform import task_logs, tasks
+from server.platform.inspecting import Workers, WorkerSeen
+from server.platform.notifications.telling import NotificationsChanged
+from server.platform.queue_settings import QueueSettingsChanged
 from server.platform.schedules.actions import ensure_system_schedules
 from server.platform.schedules.pausing import PauseChanged
 from server.platform.schedules.rows import ScheduleChanged
+from server.platform.task_logs import TaskLogs
 from server.platform.tasks import Queue, TaskChanged, TaskQueued
+from server.projects import attachments
+from server.projects.events import DashboardStale, ProjectChanged
 from server.scopes import system_actor
 from server.secrets_file import open_secrets
 
@@ -75,8 +84,13 @@ EVENTS: list[type[Event]] = [
     PauseChanged,
     TaskQueued,
     TaskChanged,
+    QueueSettingsChanged,
+    WorkerSeen,
+    NotificationsChanged,
     DocumentChanged,
     IndexSwitched,
+    ProjectChanged,
+    DashboardStale,
 ]
 TASK_GRACE_S = 10.0
 MODEL_TIME_S = 10.0
@@ -133,10 +147,16 @@ async def open_context(settings: Settings, stack: AsyncExitStack, *, clock: Cloc
         LogWriter(ctx),
         ProgressWriter(ctx),
         Indexes(ctx),
+        Ways(attachments.readable),
+        register(JOBS, SCHEDULES, CONCURRENCY),
+        Workers(ctx),
     ):
         ctx.services.add(service)
     stack.push_async_callback(ctx.services.add(Warming(ctx)).close)
-    await documents.prepare(COLLECTIONS)
+    logs = ctx.services.add(TaskLogs(ctx))
+    logs.open()
+    stack.callback(logs.close)
+    await documents.prepare((*COLLECTIONS, *task_logs.COLLECTIONS))
     return ctx
 
 
@@ -158,6 +178,7 @@ class Resources:
             ctx = await open_context(settings, stack, clock=clock)
             presence = ctx.services.add(Presence(ctx))
             ctx.services.add(Forwarder(ctx))
+            ctx.services.add(Views(ctx))
             ctx.services.add(LoopLag(ctx.metrics.loop_lag.observe))
             workers = [QueueWorker(ctx, JOBS, queue, concurrency=CONCURRENCY[queue]) for queue in Queue]
             schedule_loop = ctx.services.add(ScheduleLoop(ctx))
@@ -193,6 +214,7 @@ class Resources:
             self.waking_loop.start()
             for worker in self.workers:
                 worker.start()
+            self.ctx.services.get(Workers).start(self.workers)
 
     async def _release_tasks(self) -> None:
         """Tasks of an earlier process of this folder that is gone need not wait for their leases."""
@@ -226,6 +248,7 @@ class Resources:
         """Stop the loops, hand over the modules, close the engines."""
         await self.schedule_loop.stop()
         await asyncio.gather(*(worker.stop(0) for worker in self.workers))
+        await self.ctx.services.get(Workers).stop()
         await self.waking_loop.stop()
         await self.ctx.services.get(LoopLag).stop()
         self.ctx.services.get(Hub).close_all(1012, "service restart")

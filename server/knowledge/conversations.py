@@ -48,15 +48,15 @@ async def get_conversation(ctx: Context, actor: Actor, conversation_id: str) -> 
     Raises ConversationNotFound.
     """
     now = ctx.clock.now()
-    return await ctx.sql.read(lambda connection: _read(connection, actor, conversation_id, now))
+    return await ctx.sql.read(lambda connection: _read(ctx, connection, actor, conversation_id, now))
 
 
-def _read(connection: sa.Connection, actor: Actor, conversation_id: str, now: datetime) -> Conversation:
+def _read(ctx: Context, connection: sa.Connection, actor: Actor, conversation_id: str, now: datetime) -> Conversation:
     row = access_conversation(connection, actor, conversation_id)
     wanted = sa.select(messages).where(messages.c.conversation_id == row.id).order_by(messages.c.created_at, messages.c.id)
     found = connection.execute(wanted).all()
     cited = {citation["document_id"] for message in found for citation in message.citations}
-    seen = visible_ids(connection, actor, cited)
+    seen = visible_ids(ctx, connection, actor, cited)
     return Conversation(
         id=row.id,
         title=row.title,
@@ -131,6 +131,6 @@ async def rate(ctx: Context, actor: Actor, conversation_id: str, message_id: str
         values = {"feedback": feedback.value or None, "feedback_comment": feedback.comment.strip() or None if feedback.value else None}
         connection.execute(messages.update().where(its).values(values))
         row = connection.execute(sa.select(messages).where(its)).one()
-        return _message(row, visible_ids(connection, actor, {citation["document_id"] for citation in row.citations}), now)
+        return _message(row, visible_ids(ctx, connection, actor, {citation["document_id"] for citation in row.citations}), now)
 
     return await ctx.sql.write(transaction)

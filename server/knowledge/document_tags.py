@@ -61,7 +61,7 @@ async def put_tags(ctx: Context, actor: Actor, document_id: int, names: Sequence
     now = ctx.clock.now()
 
     def transaction(connection: sa.Connection) -> list[TagRef]:
-        row = access_document(connection, actor, document_id, to_change=True)
+        row = access_document(ctx, connection, actor, document_id, to_change=True)
         wanted = set(tags_named(connection, row.organization_id, names))
         held = set(connection.execute(sa.select(document_tags.c.tag_id).where(document_tags.c.document_id == document_id)).scalars())
         take_off(connection, document_id, held - wanted)

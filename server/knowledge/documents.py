@@ -88,7 +88,7 @@ def _insert(
     file: UploadedFile,
     now: datetime,
 ) -> Uploaded:
-    same = sa.select(documents.c.id).where(documents.c.sha256 == file.stored.sha256, visible(actor)).order_by(documents.c.id).limit(1)
+    same = sa.select(documents.c.id).where(documents.c.sha256 == file.stored.sha256, visible(ctx, actor)).order_by(documents.c.id).limit(1)
     duplicate_of = connection.execute(same).scalar()
     title = fields.title.strip() or os.path.splitext(file.filename)[0].strip() or file.filename
     values = {
@@ -152,7 +152,7 @@ _SORTABLE = {
 
 async def list_documents(ctx: Context, actor: Actor, query: DocumentQuery) -> Page[Document]:
     """The documents that the caller may see; `q` searches titles and file names, `mine` keeps the caller's own."""
-    wanted = sa.select(documents).where(visible(actor))
+    wanted = sa.select(documents).where(visible(ctx, actor))
     for column, value in ((documents.c.organization_id, query.organization_id), (documents.c.project_id, query.project_id)):
         if value is not None:
             wanted = wanted.where(column == value)
@@ -184,7 +184,7 @@ async def list_documents(ctx: Context, actor: Actor, query: DocumentQuery) -> Pa
 
 async def get_document(ctx: Context, actor: Actor, document_id: int) -> DocumentDetail:
     """A document with its outline. Raises DocumentNotFound."""
-    return await ctx.sql.read(lambda connection: _detail(connection, actor, access_document(connection, actor, document_id)))
+    return await ctx.sql.read(lambda connection: _detail(ctx, connection, actor, access_document(ctx, connection, actor, document_id)))
 
 
 async def change_document(ctx: Context, actor: Actor, document_id: int, patch: DocumentPatch) -> DocumentDetail:
@@ -193,11 +193,11 @@ async def change_document(ctx: Context, actor: Actor, document_id: int, patch: D
     changes = {name: value for name, value in msgspec.structs.asdict(patch).items() if value is not msgspec.UNSET}
 
     def transaction(connection: sa.Connection) -> DocumentDetail:
-        access_document(connection, actor, document_id, to_change=True)
+        access_document(ctx, connection, actor, document_id, to_change=True)
         if changes:
             connection.execute(documents.update().where(documents.c.id == document_id).values(updated_at=now, **changes))
             audit.note(connection, now, actor, "document.change", f"document:{document_id}", **changes)
-        return _detail(connection, actor, access_document(connection, actor, document_id))
+        return _detail(ctx, connection, actor, access_document(ctx, connection, actor, document_id))
 
     document = await ctx.sql.write(transaction)
     await ctx.events.publish(changed(document))
@@ -209,7 +209,7 @@ async def reindex(ctx: Context, actor: Actor, document_id: int) -> ReindexAnswer
     now = ctx.clock.now()
 
     def transaction(connection: sa.Connection) -> ReindexAnswer:
-        row = access_document(connection, actor, document_id, to_change=True)
+        row = access_document(ctx, connection, actor, document_id, to_change=True)
         if row.status not in {status.value for status in ENDED}:
             raise DocumentBusy(status=row.status)
         cleared = {"progress": 0, "faults": 0, "pages_read": 0, "unreadable": 0, "carry": None, "error": None}
@@ -230,7 +230,7 @@ async def delete_document(ctx: Context, actor: Actor, document_id: int) -> None:
     now = ctx.clock.now()
 
     def transaction(connection: sa.Connection) -> None:
-        row = access_document(connection, actor, document_id, to_change=True)
+        row = access_document(ctx, connection, actor, document_id, to_change=True)
         removals.remove_document(connection, document_id, now)
         audit.note(connection, now, actor, "document.delete", f"document:{document_id}", title=row.title, sha256=row.sha256)
 
@@ -270,7 +270,7 @@ def _complete(connection: sa.Connection, shown: Sequence[Document], locale: Loca
             by_id[document_id].searchable = True
 
 
-def _detail(connection: sa.Connection, actor: Actor, row: Any) -> DocumentDetail:
+def _detail(ctx: Context, connection: sa.Connection, actor: Actor, row: Any) -> DocumentDetail:
     detail = _shown(row, actor, DocumentDetail)
     assert isinstance(detail, DocumentDetail)
     _complete(connection, [detail], actor.locale)
@@ -278,12 +278,12 @@ def _detail(connection: sa.Connection, actor: Actor, row: Any) -> DocumentDetail
         detail.outline = msgspec.convert(row.survey.get("outline", []), list[OutlineEntry])
     live = sa.select(sa.func.count()).select_from(chunks).where(chunks.c.document_id == row.id, chunks.c.state == ChunkState.LIVE.value)
     detail.chunks = connection.execute(live).scalar() or 0
-    same = sa.select(documents.c.id).where(documents.c.sha256 == row.sha256, documents.c.id != row.id, visible(actor))
+    same = sa.select(documents.c.id).where(documents.c.sha256 == row.sha256, documents.c.id != row.id, visible(ctx, actor))
     detail.duplicates = list(connection.execute(same.order_by(documents.c.id).limit(20)).scalars())
     return detail
 
 
 async def original(ctx: Context, actor: Actor, document_id: int) -> tuple[str, str]:
     """The uploaded file: its name and hash. Raises DocumentNotFound."""
-    row = await ctx.sql.read(lambda connection: access_document(connection, actor, document_id))
+    row = await ctx.sql.read(lambda connection: access_document(ctx, connection, actor, document_id))
     return row.filename, row.sha256

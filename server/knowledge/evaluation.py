@@ -145,7 +145,7 @@ async def list_questions(ctx: Context, actor: Actor, set_id: int) -> list[ShownQ
         access_set(connection, actor, set_id)
         rows = questions_of(connection, set_id)
         ids = {expected["document_id"] for row in rows for expected in row.expected}
-        titled = sa.select(documents.c.id, documents.c.title).where(documents.c.id.in_(sorted(ids)), visible(actor))
+        titled = sa.select(documents.c.id, documents.c.title).where(documents.c.id.in_(sorted(ids)), visible(ctx, actor))
         titles = {row.id: row.title for row in connection.execute(titled)} if ids else {}
         return [
             ShownQuestion(
@@ -172,7 +172,7 @@ async def put_questions(ctx: Context, actor: Actor, set_id: int, questions: Sequ
 
     def transaction(connection: sa.Connection) -> None:
         found = access_set(connection, actor, set_id, to_change=True)
-        _check_expected(connection, actor, found.organization_id, questions)
+        _check_expected(ctx, connection, actor, found.organization_id, questions)
         connection.execute(evaluation_questions.delete().where(evaluation_questions.c.set_id == set_id))
         if questions:
             connection.execute(evaluation_questions.insert(), [_question_row(set_id, one) for one in questions])
@@ -183,9 +183,11 @@ async def put_questions(ctx: Context, actor: Actor, set_id: int, questions: Sequ
     return await list_questions(ctx, actor, set_id)
 
 
-def _check_expected(connection: sa.Connection, actor: Actor, organization_id: int, questions: Sequence[EvaluationQuestion]) -> None:
+def _check_expected(
+    ctx: Context, connection: sa.Connection, actor: Actor, organization_id: int, questions: Sequence[EvaluationQuestion]
+) -> None:
     asked = {one.document_id for question in questions for one in question.expected}
-    seen = visible_ids(connection, actor, asked) & visible_ids(connection, reader_of(connection, organization_id), asked)
+    seen = visible_ids(ctx, connection, actor, asked) & visible_ids(ctx, connection, reader_of(connection, organization_id), asked)
     if missing := sorted(asked - seen):
         raise Invalid.field("questions", "evaluation.no_document", ids=", ".join(map(str, missing[:20])))
     if not asked:

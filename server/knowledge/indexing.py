@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,6 +26,9 @@ from server.knowledge.statuses import DocumentChanged, Status, move
 from server.knowledge.tables import documents
 from server.knowledge.wording import stored
 from server.messages import Text, text
+from server.people.told import tell_organization
+from server.platform.notifications.kinds import Kind
+from server.platform.notifications.telling import Told, announce, notify
 from server.platform.tasks import Queue, TaskQueued, enqueue
 
 log = logging.getLogger(__name__)
@@ -69,7 +73,7 @@ async def end(ctx: Context, document_id: int, generation: int, status: Status, w
     """End a document that cannot be had: a first reading leaves nothing behind, a later one what was there before."""
     now = ctx.clock.now()
 
-    def transaction(connection: sa.Connection) -> Any:
+    def transaction(connection: sa.Connection) -> tuple[Any, Told | None] | None:
         row = connection.execute(sa.select(documents).where(documents.c.id == document_id)).one_or_none()
         if row is None or not move(connection, document_id, generation, status, now, error=stored(why)):
             return None
@@ -77,12 +81,24 @@ async def end(ctx: Context, document_id: int, generation: int, status: Status, w
             passages.forget_generation(connection, document_id, generation, now)
         else:
             forget_content(connection, document_id, now)
-        return row
+        return row, _tell(connection, now, row, why) if status is Status.FAILED else None
 
-    row = await ctx.sql.write(transaction)
-    if row is not None:
+    ended = await ctx.sql.write(transaction)
+    if ended is not None:
+        row, told = ended
+        if told is not None:
+            await announce(ctx, told)
         await ctx.events.publish(DocumentChanged(document_id, status.value, row.progress, row.pages, row.pages_read))
         await ctx.events.publish(TaskQueued(Queue.DOCUMENTS.value))
+
+
+def _tell(connection: sa.Connection, now: datetime, row: Any, why: Text) -> Told:
+    """The owner, and whom the organization has chosen; of what is private, the owner alone."""
+    said = {"title": row.title, "error": stored(why)}
+    event, link, owner = f"{row.id}:{row.generation}", f"/#/documents/{row.id}", {row.owner_id} - {None}
+    if row.visibility == "private":
+        return notify(connection, now, owner, Kind.DOCUMENT_FAILED, event, said, link)
+    return tell_organization(connection, now, row.organization_id, Kind.DOCUMENT_FAILED, event, said, link, also=owner)
 
 
 async def note_fault(ctx: Context, document_id: int, generation: int) -> int:

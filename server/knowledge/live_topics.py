@@ -21,5 +21,5 @@ async def may_follow_task(ctx: Context, actor: Actor, task_id: str) -> bool:
 
 
 async def _any(ctx: Context, actor: Actor, condition: sa.ColumnElement[bool]) -> bool:
-    wanted = sa.select(documents.c.id).where(condition, visible(actor))
+    wanted = sa.select(documents.c.id).where(condition, visible(ctx, actor))
     return await ctx.sql.read(lambda connection: connection.execute(wanted).first() is not None)

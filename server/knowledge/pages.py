@@ -26,7 +26,7 @@ async def get_page(ctx: Context, actor: Actor, document_id: int, number: int) ->
     """A page's text, blocks and passages. Raises DocumentNotFound, PageNotFound."""
 
     def transaction(connection: sa.Connection) -> DocumentPage:
-        document = access_document(connection, actor, document_id)
+        document = access_document(ctx, connection, actor, document_id)
         wanted = sa.select(document_pages).where(document_pages.c.document_id == document_id, document_pages.c.number == number)
         row = connection.execute(wanted).one_or_none()
         if row is None:
@@ -52,7 +52,7 @@ async def image(ctx: Context, actor: Actor, document_id: int, number: int, highl
     """A page as a PNG, `width` pixels wide, with passages marked. Raises DocumentNotFound, PageNotFound, ChunkNotFound."""
 
     def transaction(connection: sa.Connection) -> tuple[Any, list[Any]]:
-        document = access_document(connection, actor, document_id)
+        document = access_document(ctx, connection, actor, document_id)
         marked = _chunks_of(document_id).where(chunks.c.page == number, chunks.c.id.in_(list(highlight)))
         return document, list(connection.execute(marked)) if highlight else []
 

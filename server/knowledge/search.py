@@ -51,7 +51,7 @@ async def find_passages(ctx: Context, actor: Actor, question: str, scope: Search
 
 async def _find(ctx: Context, actor: Actor, question: str, mode: Mode, scope: SearchScope) -> tuple[list[FoundPassage], bool]:
     indexes = ctx.services.get(Indexes)
-    condition, exact = await ctx.sql.read(lambda connection: where(connection, actor, scope))
+    condition, exact = await ctx.sql.read(lambda connection: where(ctx, connection, actor, scope))
     index = await indexes.find_active() if condition.documents != () else None
     if index is None:
         return [], False
@@ -97,7 +97,7 @@ async def _rows(ctx: Context, actor: Actor, scope: SearchScope, ids: Sequence[st
     wanted = (
         sa.select(chunks, documents.c.title)
         .join(documents, documents.c.id == chunks.c.document_id)
-        .where(chunks.c.id.in_(list(dict.fromkeys(ids))), chunks.c.state == ChunkState.LIVE.value, conditions(actor, scope))
+        .where(chunks.c.id.in_(list(dict.fromkeys(ids))), chunks.c.state == ChunkState.LIVE.value, conditions(ctx, actor, scope))
     )
     return await ctx.sql.read(lambda connection: {row.id: row for row in connection.execute(wanted)})
 

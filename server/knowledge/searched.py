@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from server.actor import Actor
+from server.context import Context
 from server.engines.vectors import Where
 from server.knowledge.access import visible
 from server.knowledge.search_schemas import SearchScope
@@ -16,9 +17,9 @@ from server.knowledge.tables import document_tags, documents, tags
 MOST_NAMED = 10_000
 
 
-def conditions(actor: Actor, scope: SearchScope) -> sa.ColumnElement[bool]:
+def conditions(ctx: Context, actor: Actor, scope: SearchScope) -> sa.ColumnElement[bool]:
     """The condition on `documents` for what may be found."""
-    found = [visible(actor)]
+    found = [visible(ctx, actor)]
     if scope.organization_id is not None:
         found.append(documents.c.organization_id == scope.organization_id)
     if scope.document_ids:
@@ -31,17 +32,17 @@ def conditions(actor: Actor, scope: SearchScope) -> sa.ColumnElement[bool]:
     return sa.and_(*found)
 
 
-def where(connection: sa.Connection, actor: Actor, scope: SearchScope) -> tuple[Where, bool]:
+def where(ctx: Context, connection: sa.Connection, actor: Actor, scope: SearchScope) -> tuple[Where, bool]:
     """The same for the vectors' engine, and whether it is exact (else more is asked for, and what may not be shown is dropped).
 
     With every document left there is no condition; the rows that are found are checked once more in any case.
     """
-    wanted = sa.select(documents.c.id, documents.c.organization_id).where(conditions(actor, scope)).limit(MOST_NAMED + 1)
+    wanted = sa.select(documents.c.id, documents.c.organization_id).where(conditions(ctx, actor, scope)).limit(MOST_NAMED + 1)
     rows = connection.execute(wanted).all()
     language = scope.lang or None
     if len(rows) > MOST_NAMED:
         # The partitions of the organizations in question.
-        places = sa.select(documents.c.organization_id).where(conditions(actor, scope)).distinct()
+        places = sa.select(documents.c.organization_id).where(conditions(ctx, actor, scope)).distinct()
         return Where(organizations=frozenset(connection.execute(places).scalars()), language=language), False
     if rows and len(rows) == _number_of_documents(connection):
         return Where(language=language), True

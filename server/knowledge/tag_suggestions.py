@@ -167,7 +167,7 @@ async def suggest(ctx: Context, actor: Actor, document_id: int) -> list[TagSugge
     """The tags that fit, best first, and those that are on it. Raises DocumentNotFound, EngineAway."""
 
     def look(connection: sa.Connection) -> tuple[Subject, set[int]]:
-        row = access_document(connection, actor, document_id)
+        row = access_document(ctx, connection, actor, document_id)
         applied = connection.execute(sa.select(document_tags.c.tag_id).where(document_tags.c.document_id == document_id))
         return Subject(row.id, row.organization_id), set(applied.scalars())
 

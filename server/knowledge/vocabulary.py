@@ -75,10 +75,10 @@ class ApplyAnswer(msgspec.Struct):
     task_id: str
 
 
-def _tags_of(actor: Actor) -> sa.Select[Any]:
+def _tags_of(ctx: Context, actor: Actor) -> sa.Select[Any]:
     """The tags that the caller may see, each with the number of documents."""
     on = sa.select(sa.func.count()).select_from(document_tags.join(documents, documents.c.id == document_tags.c.document_id))
-    count = on.where(document_tags.c.tag_id == tags.c.id, visible(actor)).correlate(tags).scalar_subquery()
+    count = on.where(document_tags.c.tag_id == tags.c.id, visible(ctx, actor)).correlate(tags).scalar_subquery()
     return sa.select(tags, count.label("documents")).where(
         sa.or_(within(tags.c.organization_id, actor.organizations(READ)), within(tags.c.organization_id, actor.organizations(MANAGE)))
     )
@@ -86,7 +86,7 @@ def _tags_of(actor: Actor) -> sa.Select[Any]:
 
 async def list_tags(ctx: Context, actor: Actor, query: TagQuery) -> Page[Tag]:
     """The tags of the organizations whose documents the caller may read; `q` searches names and descriptions."""
-    wanted = _tags_of(actor)
+    wanted = _tags_of(ctx, actor)
     if query.organization_id is not None:
         wanted = wanted.where(tags.c.organization_id == query.organization_id)
     sortable = {"id": tags.c.id, "name": tags.c.name, "created_at": tags.c.created_at, "updated_at": tags.c.updated_at}
@@ -105,7 +105,7 @@ async def list_tags(ctx: Context, actor: Actor, query: TagQuery) -> Page[Tag]:
 
 async def get_tag(ctx: Context, actor: Actor, tag_id: int) -> Tag:
     """Raises TagNotFound."""
-    return await ctx.sql.read(lambda connection: _access(connection, actor, tag_id))
+    return await ctx.sql.read(lambda connection: _access(ctx, connection, actor, tag_id))
 
 
 async def create_tag(ctx: Context, actor: Actor, body: TagBody) -> Tag:
@@ -127,7 +127,7 @@ async def create_tag(ctx: Context, actor: Actor, body: TagBody) -> Tag:
         assert made is not None
         tag_id = int(made[0])
         audit.note(connection, now, actor, "tag.create", f"tag:{tag_id}", name=name, organization_id=organization_id)
-        return _access(connection, actor, tag_id)
+        return _access(ctx, connection, actor, tag_id)
 
     try:
         return await ctx.sql.write(transaction)
@@ -145,13 +145,13 @@ async def change_tag(ctx: Context, actor: Actor, tag_id: int, patch: TagPatch) -
         changes["keywords"] = _cleaned(changes["keywords"])
 
     def transaction(connection: sa.Connection) -> Tag:
-        tag = _access(connection, actor, tag_id, to_change=True)
+        tag = _access(ctx, connection, actor, tag_id, to_change=True)
         if changes:
             if "name" in changes:
                 _check_free(connection, tag.organization_id, changes["name"], tag_id)
             connection.execute(tags.update().where(tags.c.id == tag_id).values(updated_at=now, **changes))
             audit.note(connection, now, actor, "tag.change", f"tag:{tag_id}", **changes)
-        return _access(connection, actor, tag_id)
+        return _access(ctx, connection, actor, tag_id)
 
     try:
         return await ctx.sql.write(transaction)
@@ -164,7 +164,7 @@ async def remove_tag(ctx: Context, actor: Actor, tag_id: int) -> None:
     now = ctx.clock.now()
 
     def transaction(connection: sa.Connection) -> None:
-        tag = _access(connection, actor, tag_id, to_change=True)
+        tag = _access(ctx, connection, actor, tag_id, to_change=True)
         for table in (document_tags, refused_tags):
             connection.execute(table.delete().where(table.c.tag_id == tag_id))
         connection.execute(tags.delete().where(tags.c.id == tag_id))
@@ -178,7 +178,7 @@ async def apply_tags(ctx: Context, actor: Actor, tag_id: int) -> ApplyAnswer:
     now = ctx.clock.now()
 
     def transaction(connection: sa.Connection) -> str:
-        tag = _access(connection, actor, tag_id, to_change=True)
+        tag = _access(ctx, connection, actor, tag_id, to_change=True)
         payload, key = {"organization_id": tag.organization_id}, f"{APPLY_TAGS}:{tag.organization_id}"
         task_id = enqueue(connection, Queue.MAINTENANCE, APPLY_TAGS, payload, now=now, max_attempts=20, unique_key=key)
         if task_id is None:
@@ -191,8 +191,8 @@ async def apply_tags(ctx: Context, actor: Actor, tag_id: int) -> ApplyAnswer:
     return ApplyAnswer(task_id)
 
 
-def _access(connection: sa.Connection, actor: Actor, tag_id: int, *, to_change: bool = False) -> Tag:
-    row = connection.execute(_tags_of(actor).where(tags.c.id == tag_id)).one_or_none()
+def _access(ctx: Context, connection: sa.Connection, actor: Actor, tag_id: int, *, to_change: bool = False) -> Tag:
+    row = connection.execute(_tags_of(ctx, actor).where(tags.c.id == tag_id)).one_or_none()
     if row is None:
         raise TagNotFound()
     if to_change and not actor.may(MANAGE, row.organization_id):

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 import sqlalchemy as sa
 
 from server.actor import NOBODY, Actor, ActorKind, Grant
+from server.context import Context, Services
 from server.errors import Forbidden
-from server.knowledge.access import MANAGE, READ, WRITE, access_document, visible_ids
+from server.knowledge.access import MANAGE, READ, WRITE, Ways, access_document, visible_ids
 from server.knowledge.errors import DocumentNotFound
 from server.scopes import system_actor
 from tests.unit.knowledge.conftest import Put
 
 HERE, THERE = 1, 2
+SERVICES = Services()
+SERVICES.add(Ways())
+# All that access asks of a context.
+CTX = cast("Context", SimpleNamespace(services=SERVICES))
 OWNER, OTHER = 7, 8
 
 
@@ -51,15 +59,15 @@ WRITES_HERE = person(OTHER, READ, WRITE)
 def test_who_sees_what(connection: sa.Connection, put: Put, actor: Actor, private: bool, organization: bool, public: bool) -> None:
     ids = [put(visibility=name, organization_id=HERE, owner_id=OWNER) for name in ("private", "organization", "public")]
     expected = {number for number, sees in zip(ids, (private, organization, public), strict=True) if sees}
-    assert visible_ids(connection, actor, ids) == expected
+    assert visible_ids(CTX, connection, actor, ids) == expected
     for number in ids:
         if number in expected:
-            assert access_document(connection, actor, number).id == number
+            assert access_document(CTX, connection, actor, number).id == number
         else:
             with pytest.raises(DocumentNotFound):
-                access_document(connection, actor, number)
+                access_document(CTX, connection, actor, number)
             with pytest.raises(DocumentNotFound):
-                access_document(connection, actor, number, to_change=True)
+                access_document(CTX, connection, actor, number, to_change=True)
 
 
 @pytest.mark.parametrize(
@@ -77,17 +85,17 @@ def test_who_sees_what(connection: sa.Connection, put: Put, actor: Actor, privat
 def test_who_changes_what(connection: sa.Connection, put: Put, actor: Actor, may: bool) -> None:
     number = put(visibility="public", organization_id=HERE, owner_id=OWNER)
     if may:
-        assert access_document(connection, actor, number, to_change=True).id == number
+        assert access_document(CTX, connection, actor, number, to_change=True).id == number
     else:
         with pytest.raises(Forbidden):
-            access_document(connection, actor, number, to_change=True)
+            access_document(CTX, connection, actor, number, to_change=True)
 
 
 def test_a_document_without_an_owner_belongs_to_no_caller_without_an_account(connection: sa.Connection, put: Put) -> None:
     number = put(visibility="private", owner_id=None)
     module = Actor(kind=ActorKind.MODULE, name="m", grants=(Grant(frozenset({READ, WRITE})),))
-    assert visible_ids(connection, module, [number]) == set()
+    assert visible_ids(CTX, connection, module, [number]) == set()
 
 
 def test_no_ids_are_no_documents(connection: sa.Connection) -> None:
-    assert visible_ids(connection, system_actor("job"), []) == set()
+    assert visible_ids(CTX, connection, system_actor("job"), []) == set()
