@@ -61,6 +61,8 @@ TEXT
 pytest() {
     local argument
     local -a arguments=()
+    # All of them: a process a core, each with peers of its own, the quick tests last so that both end together.
+    [ $# -gt 0 ] || arguments=(-n auto --maxprocesses=4 --dist loadfile --no-loadscope-reorder)
     for argument in "$@"; do
         case $argument in
             --cov) arguments+=(--cov=server --cov=handlers --cov=jobs --cov=client/zhihui_module --cov-report=term) ;;

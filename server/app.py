@@ -23,6 +23,7 @@ from handlers.people import (
     hr_persons,
     hr_runs,
     hr_sources,
+    hr_why,
     organization_notifications,
     organizations,
     roles,
@@ -31,6 +32,8 @@ from handlers.people import (
     view_as,
 )
 from handlers.platform import audit_log, calendars, files, notifications, queues, schedules, tasks
+from handlers.projects import audits, dashboard, milestones, project_parts, projects, results, reviews, rounds, rubrics, student_projects
+from handlers.scim import answering as scim_answering
 from handlers.scim import groups as scim_groups
 from handlers.scim import service as scim_service
 from handlers.scim import users as scim_users
@@ -39,6 +42,7 @@ from server.context import Context
 from server.dispatch.frames import LARGEST_FRAME
 from server.dispatch.hub import Hub
 from server.logs import log_request
+from server.people.open_sockets import OpenSockets
 
 ROUTES: list[tuple[str, type[Any]]] = [
     *auth.routes,
@@ -53,11 +57,13 @@ ROUTES: list[tuple[str, type[Any]]] = [
     *organization_notifications.routes,
     *hr_sources.routes,
     *hr_runs.routes,
+    *hr_why.routes,
     *hr_persons.routes,
     *account_tasks.routes,
     *scim_service.routes,
     *scim_users.routes,
     *scim_groups.routes,
+    *scim_answering.routes,  # the last of SCIM: whatever no other takes
     *modules.routes,
     *module_files.routes,
     *module_socket.routes,
@@ -77,6 +83,16 @@ ROUTES: list[tuple[str, type[Any]]] = [
     *assistant.routes,
     *conversations.routes,
     *evaluations.routes,
+    *projects.routes,
+    *project_parts.routes,
+    *student_projects.routes,
+    *milestones.routes,
+    *audits.routes,
+    *rubrics.routes,
+    *rounds.routes,
+    *reviews.routes,
+    *results.routes,
+    *dashboard.routes,
     *events.routes,
     *health.routes,
     *metrics.routes,
@@ -103,6 +119,7 @@ class Connections:
 def make_app(ctx: Context) -> Application:
     """An application on an open context."""
     browsers = ctx.services.add(Browsers(ctx))
+    ctx.services.add(OpenSockets(ctx.bus, browsers.of_user))
     ctx.services.add(Closing())
     return Application(
         [URLSpec(pattern, handler, {"route": pattern}) for pattern, handler in ROUTES],

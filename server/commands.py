@@ -15,7 +15,8 @@ from server.config import Settings, SettingsError, read_settings
 from server.context import Context
 from server.dispatch import presence
 from server.errors import DomainError, Invalid
-from server.people import setup
+from server.people import organization_notifications, setup
+from server.people.hr import account_tasks, processing, runs
 from server.people.password_rules import PasswordRules
 from server.platform.schedules import actions
 from server.resources import open_context
@@ -55,11 +56,39 @@ async def create_admin(ctx: Context, arguments: argparse.Namespace) -> str:
     return f"{arguments.username} (user {number}) is an administrator."
 
 
+async def init_organization_notifications(ctx: Context, arguments: argparse.Namespace) -> str:
+    """Give every organization a row for each kind of notification that it has none for."""
+    filled = await organization_notifications.fill_in(ctx, ACTOR)
+    return f"{filled.organizations} organizations, {filled.added} rows added."
+
+
+async def sync_hr_persons(ctx: Context, arguments: argparse.Namespace) -> str:
+    """Queue a sync of every HR source that is switched on, as the schedule does; a running server carries it out."""
+    done = await runs.start_all(ctx, ACTOR)
+    return f"{len(done['started'])} syncs were queued, {done['busy']} sources have one going on."
+
+
+async def create_account_tasks(ctx: Context, arguments: argparse.Namespace) -> str:
+    """Queue the making of account tasks for what HR changed, as the schedule does; a running server carries it out."""
+    done = await account_tasks.derive_all(ctx)
+    return f"{done['sources']} sources were queued."
+
+
+async def process_account_creation_tasks(ctx: Context, arguments: argparse.Namespace) -> str:
+    """Queue the work on account tasks that are due, as the schedule does; a running server carries it out."""
+    done = await processing.process_all(ctx)
+    return f"{done['targets']} targets were queued."
+
+
 Command = Callable[[Context, argparse.Namespace], Awaitable[str]]
 COMMANDS: dict[str, Command] = {
     "expire_modules": expire_modules,
     "list_scheduled_jobs": list_scheduled_jobs,
     "create_admin": create_admin,
+    "sync_hr_persons": sync_hr_persons,
+    "create_account_tasks": create_account_tasks,
+    "process_account_creation_tasks": process_account_creation_tasks,
+    "init_organization_notifications": init_organization_notifications,
 }
 
 

@@ -26,6 +26,13 @@ SCOPES: dict[str, tuple[str, str]] = {
     "documents:write": ("上传文档，修改自己的文档", "Upload documents and change one's own"),
     "documents:manage": ("管理组织内的所有文档、标签和评测", "Manage all documents, tags and evaluations of the organization"),
     "assistant:use": ("向助手提问", "Ask the assistant"),
+    "projects:read": ("查看项目", "See projects"),
+    "projects:write": ("申报项目，修改自己的项目", "Propose projects and change one's own"),
+    "projects:manage": ("管理组织内的所有项目", "Manage all projects of the organization"),
+    "projects:audit": ("审核项目", "Decide on projects that are reviewed"),
+    "reviews:write": ("为项目评分", "Give scores to projects"),
+    "rounds:manage": ("管理评分标准、评审轮次和结果", "Manage rubrics, rounds of reviews and their results"),
+    "dashboard:read": ("查看看板", "See the dashboard"),
     "hr:read": ("查看人事来源、同步计划和账号任务", "See HR sources, sync plans and account tasks"),
     "hr:write": ("修改人事来源，启动同步，重试账号任务", "Change HR sources, start a sync, retry account tasks"),
     "hr:approve": ("批准和撤销同步计划", "Approve and undo sync plans"),
@@ -54,14 +61,35 @@ SYSTEM_ROLES: dict[str, frozenset[str]] = {
             "documents:write",
             "documents:manage",
             "assistant:use",
+            "projects:read",
+            "projects:write",
+            "projects:manage",
+            "projects:audit",
+            "reviews:write",
+            "rounds:manage",
+            "dashboard:read",
             "modules:read",
             "workflows:read",
             "schedules:read",
         }
     ),
-    "teacher": frozenset({"users:read", "organizations:read", "documents:read", "documents:write", "assistant:use"}),
-    "student": frozenset({"organizations:read", "documents:read", "documents:write", "assistant:use"}),
-    "reviewer": frozenset({"organizations:read", "documents:read", "assistant:use"}),
+    "teacher": frozenset(
+        {
+            "users:read",
+            "organizations:read",
+            "documents:read",
+            "documents:write",
+            "assistant:use",
+            "projects:read",
+            "projects:write",
+            "reviews:write",
+            "dashboard:read",
+        }
+    ),
+    "student": frozenset(
+        {"organizations:read", "documents:read", "documents:write", "assistant:use", "projects:read", "projects:write", "dashboard:read"}
+    ),
+    "reviewer": frozenset({"organizations:read", "documents:read", "assistant:use", "projects:read", "projects:audit", "reviews:write"}),
     "operator": frozenset(
         {
             "modules:read",

@@ -8,5 +8,6 @@ from server.people import tables as people
 from server.people.hr import tables as hr
 from server.people.scim import tables as scim
 from server.platform import tables as platform
+from server.projects import tables as projects
 
-__all__ = ["dispatch", "documents_sql", "hr", "knowledge", "metadata", "people", "platform", "scim"]
+__all__ = ["dispatch", "documents_sql", "hr", "knowledge", "metadata", "people", "platform", "projects", "scim"]

@@ -13,7 +13,7 @@ class SearchHandler(ApiHandler):
     async def get(self, query: SearchQuery) -> SearchAnswer:
         return await search(self.ctx, self.actor, query.body)
 
-    @operation("documents:read", "Search, with the question in the body.")
+    @operation("documents:read", "Search, with the question in the body.", reads=True)
     async def post(self, body: SearchBody) -> SearchAnswer:
         return await search(self.ctx, self.actor, body)
 

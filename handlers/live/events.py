@@ -14,6 +14,7 @@ from tornado.iostream import StreamBufferFullError
 from tornado.web import Application
 from tornado.websocket import WebSocketClosedError
 
+from handlers.notices import NOTICES, Notices, may_read_notices
 from handlers.sockets import SocketHandler
 from server.actor import NOBODY, Actor
 from server.context import Context
@@ -26,11 +27,14 @@ from server.knowledge.statuses import DocumentChanged
 from server.people import tickets
 from server.people.identify import RightsChanged, identify_again
 from server.people.sessions import SessionEnded
+from server.platform.queue_telling import QueueTelling
 from server.platform.tasks import TaskChanged
+from server.projects.events import ProjectChanged
+from server.projects.live_topics import may_follow_project
 
 log = logging.getLogger(__name__)
 
-TOPIC = re.compile(r"^(modules|runs|run:[0-9a-f]{32}|task:[0-9a-f]{32}|document:[0-9]{1,15})$")
+TOPIC = re.compile(r"^(modules|runs|queues|notifications|run:[0-9a-f]{32}|task:[0-9a-f]{32}|(document|project):[0-9]{1,15})$")
 MOST_TOPICS = 200
 LARGEST_BACKLOG = 4 << 20
 # A browser that does not read as fast as things happen is told to read anew.
@@ -69,6 +73,7 @@ class Browsers:
         self._followers: dict[str, set[EventsHandler]] = {}
         self._to_check: set[EventsHandler] = set()
         self._checking: asyncio.Task[None] | None = None
+        self._queues = QueueTelling(ctx, lambda event: self.tell("queues", event), lambda: bool(self._followers.get("queues")))
         events = ctx.events
         events.listen(ModuleChanged, lambda event: self.tell("modules", event))
         events.listen(RunChanged, self._run_changed)
@@ -76,12 +81,18 @@ class Browsers:
         events.listen(StepLogged, lambda event: self.tell(f"run:{event.run_id}", event))
         events.listen(TaskChanged, lambda event: self.tell(f"task:{event.task_id}", event))
         events.listen(DocumentChanged, lambda event: self.tell(f"document:{event.document_id}", event))
+        self.notices = Notices(ctx, lambda: list(self._followers.get(NOTICES, ())))
+        events.listen(ProjectChanged, lambda event: self.tell(f"project:{event.project_id}", event))
         events.listen(SessionEnded, self._session_ended)
         events.listen(RightsChanged, self._rights_changed)
         events.listen(Resync, lambda _event: self._resync())
 
     def __len__(self) -> int:
         return len(self._sockets)
+
+    def of_user(self, user_id: int) -> int:
+        """How many sockets a user has open here."""
+        return sum(socket.actor.user_id == user_id for socket in self._sockets)
 
     def add(self, socket: EventsHandler) -> None:
         self._sockets.add(socket)
@@ -97,6 +108,8 @@ class Browsers:
     def follow(self, socket: EventsHandler, topic: str) -> None:
         socket.topics.add(topic)
         self._followers.setdefault(topic, set()).add(socket)
+        if topic == "queues":
+            self._queues.begin()
 
     def unfollow(self, socket: EventsHandler, topic: str) -> None:
         socket.topics.discard(topic)
@@ -230,9 +243,15 @@ class EventsHandler(SocketHandler):
             return self.actor.organizations("modules:read") is None
         if topic == "runs":
             return self.actor.organizations("workflows:read") is None
+        if topic == NOTICES:
+            return may_read_notices(self.actor)
+        if topic == "queues":
+            return self.actor.organizations("tasks:read") is None
         kind, _, wanted = topic.partition(":")
         if kind == "task":
             return self.actor.organizations("tasks:read") is None or await may_follow_task(self.ctx, self.actor, wanted)
+        if kind == "project":
+            return await may_follow_project(self.ctx, self.actor, int(wanted))
         if kind == "document":
             return await may_follow_document(self.ctx, self.actor, int(wanted))
         return await may_follow_run(self.ctx, self.actor, wanted)

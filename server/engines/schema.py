@@ -20,6 +20,9 @@ metadata = sa.MetaData(
     }
 )
 
+# A table's `info` when its rows about an organization are only about it: they hinder nobody who removes it, and go with it.
+GOES_WITH_ORGANIZATION = {"goes_with_organization": True}
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware datetime, kept in UTC to the microsecond; on SQLite as text that sorts by time."""

@@ -29,5 +29,9 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "organization.left.evaluation_sets": ("评测集", "evaluation sets"),
     "organization.left.workflows": ("工作流", "workflows"),
     "organization.left.modules": ("模块", "modules"),
+    "organization.left.notifications": ("通知", "notifications"),
+    "organization.left.organization_notifications": ("通知设置", "choices of who is told"),
+    "organization.left.hr_sources": ("人事来源", "HR sources"),
+    "organization.left.hr_departments": ("人事部门", "HR departments"),
     "organization.left.other": ("其他内容", "other things"),
 }

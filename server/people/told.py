@@ -63,7 +63,8 @@ def tell_place(
 ) -> Told:
     """Tell the webhooks of the organization and of each one above it, each once of an event."""
     above = sa.select(closure.c.ancestor_id).where(closure.c.descendant_id == organization_id)
-    return notify_places(connection, now, list(connection.execute(above).scalars()), kind, event_key, params, link)
+    places = {organization_id, *connection.execute(above).scalars()}
+    return notify_places(connection, now, places, kind, event_key, params, link)
 
 
 def holders(connection: sa.Connection, scope: str) -> set[int]:

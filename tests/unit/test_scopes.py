@@ -24,6 +24,7 @@ OPEN = {
     "/api/auth/login-code": "the mail code is the proof",
     "/api/auth/reset-password": "the mail code is the proof",
     "/cas/login": "to sign in",
+    "/cas/link": "the one-time ticket is the proof",
     "/cas/callback": "the CAS server's ticket is the proof",
     "/api/auth/cas": "the one-time code is the proof",
     "/module/register": "the action checks: loopback in development, the module key, or modules:write",

@@ -11,17 +11,9 @@ import msgspec
 import openpyxl
 import pytest
 
-from jobs.cpu import user_sheets
-from jobs.cpu.user_sheets import (
-    SheetEmpty,
-    SheetError,
-    SheetHeader,
-    SheetRow,
-    SheetTooLarge,
-    SheetTooLong,
-    read_user_sheet,
-    write_user_sheet,
-)
+from jobs.cpu import sheets
+from jobs.cpu.sheets import SheetEmpty, SheetError, SheetHeader, SheetRow, SheetTooLarge, SheetTooLong
+from jobs.cpu.user_sheets import read_user_sheet, write_user_sheet
 from server.people.user_import_plan import HEADER_NAMES
 
 HEADER = ["用户名", "姓名", "Email", "角色"]
@@ -86,8 +78,8 @@ def test_what_comes_twice() -> None:
 
 
 def test_pieces_and_the_most_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(user_sheets, "PIECE", 2)
-    monkeypatch.setattr(user_sheets, "MOST_ROWS", 5)
+    monkeypatch.setattr(sheets, "PIECE", 2)
+    monkeypatch.setattr(sheets, "MOST_ROWS", 5)
     names = [[f"u{number}"] for number in range(6)]
     found = read_user_sheet(sheet(names[:5]), HEADER_NAMES)
     assert (found.rows, [len(msgspec.json.decode(piece)) for piece in found.pieces]) == (5, [2, 2, 1])
@@ -132,7 +124,7 @@ def test_document_types_are_not_even_parsed(start: bytes) -> None:
 def test_a_bomb_is_not_unpacked() -> None:
     out = io.BytesIO(sheet([["u"]]))
     with zipfile.ZipFile(out, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("xl/bomb.xml", bytes(user_sheets.MOST_UNPACKED))
+        archive.writestr("xl/bomb.xml", bytes(sheets.MOST_UNPACKED))
     assert len(out.getvalue()) < 1 << 20
     with pytest.raises(SheetTooLarge):
         read(out.getvalue())
@@ -141,7 +133,7 @@ def test_a_bomb_is_not_unpacked() -> None:
 def test_many_parts() -> None:
     out = io.BytesIO(sheet([["u"]]))
     with zipfile.ZipFile(out, "a") as archive:
-        for number in range(user_sheets.MOST_PARTS):
+        for number in range(sheets.MOST_PARTS):
             archive.writestr(f"x/{number}", b"")
     with pytest.raises(SheetTooLarge):
         read(out.getvalue())

@@ -1,0 +1,1 @@
+"""Handlers of projects, student projects, audits and scores."""

@@ -1,0 +1,98 @@
+"""Who people are to an organization, for the other wings: names, who is active, and who holds a scope, a role or a position where."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from server.people.tables import organization_closure as closure
+from server.people.tables import organization_members as members
+from server.people.tables import organizations, role_grants, roles, users
+from server.people.user_schemas import UserState
+
+AT_ONCE = 500
+_ACTIVE = (users.c.state == UserState.ACTIVE.value, users.c.kind == "person")
+
+
+def user_names(connection: sa.Connection, user_ids: Iterable[int | None]) -> dict[int, str]:
+    """The names of users, by id."""
+    return _names(connection, users, user_ids)
+
+
+def organization_names(connection: sa.Connection, organization_ids: Iterable[int | None]) -> dict[int, str]:
+    """The names of organizations, by id."""
+    return _names(connection, organizations, organization_ids)
+
+
+def role_names(connection: sa.Connection) -> set[str]:
+    """What the roles are called."""
+    return set(connection.execute(sa.select(roles.c.name)).scalars())
+
+
+def is_within(column: sa.ColumnElement[int], organization_id: int) -> sa.ColumnElement[bool]:
+    """The condition that an organization, as a column of another table, is that one or below it."""
+    return sa.or_(column == organization_id, column.in_(sa.select(closure.c.descendant_id).where(closure.c.ancestor_id == organization_id)))
+
+
+def is_active(column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """The condition that a user, as a column of another table, is an active person."""
+    return column.in_(sa.select(users.c.id).where(*_ACTIVE))
+
+
+def active_people(connection: sa.Connection, user_ids: Iterable[int]) -> set[int]:
+    """Those of the users who are active people."""
+    return _those(connection, sa.select(users.c.id), user_ids)
+
+
+def find_active(connection: sa.Connection, *, user_id: int | None = None, username: str = "") -> int | None:
+    """The active person of an id or, without one, of a user name; None when there is none."""
+    one = users.c.id == user_id if user_id is not None else users.c.username_key == username.strip().casefold()
+    return connection.execute(sa.select(users.c.id).where(one, *_ACTIVE)).scalar()
+
+
+def roles_with(connection: sa.Connection, scope: str) -> list[int]:
+    """The roles that have a scope."""
+    return sorted(row.id for row in connection.execute(sa.select(roles.c.id, roles.c.scopes)) if scope in row.scopes)
+
+
+def granted_at(connection: sa.Connection, role_ids: Collection[int], organization_id: int) -> frozenset[int]:
+    """The active people to whom one of the roles was granted in that very organization."""
+    granted = sa.select(users.c.id).join(role_grants, role_grants.c.user_id == users.c.id)
+    granted = granted.where(role_grants.c.organization_id == organization_id, role_grants.c.role_id.in_(list(role_ids)), *_ACTIVE)
+    return frozenset(connection.execute(granted).scalars())
+
+
+def granted_anywhere(connection: sa.Connection, role_ids: Collection[int], user_ids: Iterable[int]) -> set[int]:
+    """Those of the users who are active people and were granted one of the roles, wherever."""
+    held = sa.select(users.c.id).join(role_grants, role_grants.c.user_id == users.c.id).where(role_grants.c.role_id.in_(list(role_ids)))
+    return _those(connection, held, user_ids)
+
+
+def placed_at(connection: sa.Connection, organization_id: int, named: Collection[str], positions: Collection[str]) -> set[int]:
+    """Who was granted one of the roles, by name, in that very organization, and its members in one of the positions."""
+    found: set[int] = set()
+    if named:
+        granted = sa.select(role_grants.c.user_id).join(roles, roles.c.id == role_grants.c.role_id)
+        granted = granted.where(role_grants.c.organization_id == organization_id, roles.c.name.in_(sorted(named)))
+        found |= set(connection.execute(granted).scalars())
+    if positions:
+        placed = sa.select(members.c.user_id).where(members.c.organization_id == organization_id, members.c.position.in_(sorted(positions)))
+        found |= set(connection.execute(placed).scalars())
+    return found
+
+
+def _those(connection: sa.Connection, wanted: sa.Select[Any], user_ids: Iterable[int]) -> set[int]:
+    ids, found = sorted(set(user_ids)), set[int]()
+    for first in range(0, len(ids), AT_ONCE):
+        found |= set(connection.execute(wanted.where(users.c.id.in_(ids[first : first + AT_ONCE]), *_ACTIVE)).scalars())
+    return found
+
+
+def _names(connection: sa.Connection, table: sa.Table, given: Iterable[int | None]) -> dict[int, str]:
+    ids, found = sorted({one for one in given if one is not None}), dict[int, str]()
+    for first in range(0, len(ids), AT_ONCE):
+        rows = connection.execute(sa.select(table.c.id, table.c.name).where(table.c.id.in_(ids[first : first + AT_ONCE])))
+        found |= {row.id: row.name for row in rows}
+    return found

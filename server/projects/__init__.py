@@ -1,0 +1,1 @@
+"""Projects: proposed, reviewed and scored, run, and told about."""

@@ -1,0 +1,168 @@
+"""Series: how many projects entered, left or stood in a state, by day, week or month; of what the caller may see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from server.actor import Actor
+from server.context import Context
+from server.errors import Invalid
+from server.people.tables import organization_closure as closure
+from server.projects.access import MANAGE
+from server.projects.dashboard import narrowed
+from server.projects.dashboard_cache import cache_of, signature
+from server.projects.dashboard_schemas import By, Point, Series, SeriesQuery
+from server.projects.states import ProjectState
+from server.projects.tables import project_days, project_history, projects
+
+FLOWS = ("entered", "left", "standing")
+USUAL_DAYS = 30
+MOST_POINTS = 1000
+
+
+class Wanted(NamedTuple):
+    """What is asked for, all of it checked; `today` is the last day of which anything is known."""
+
+    flow: str
+    state: ProjectState
+    starts: date
+    ends: date
+    today: date
+    zone: ZoneInfo
+
+
+async def get_series(ctx: Context, actor: Actor, query: SeriesQuery) -> Series:
+    """The points of a metric, one a period, at most a few seconds old. Raises Invalid naming the field."""
+    now = ctx.clock.now()
+    wanted = _checked(query, now, ZoneInfo(ctx.settings.timezone))
+
+    async def read() -> Series:
+        return await ctx.sql.read(lambda connection: _series(connection, actor, query, wanted, now))
+
+    asked = (wanted.flow, wanted.state, wanted.starts, wanted.ends, query.by, query.organization_id, query.kind)
+    found: Series = await cache_of(ctx).get(("series", signature(actor), *asked), read)
+    return found
+
+
+def _checked(query: SeriesQuery, now: datetime, zone: ZoneInfo) -> Wanted:
+    flow, dot, state = query.metric.partition(".")
+    if not dot:
+        flow, state = "entered", query.metric
+    if flow not in FLOWS or state not in list(ProjectState):
+        choices = ", ".join((*FLOWS, *ProjectState))
+        raise Invalid.field("metric", "field.choice", choices=choices)
+    today = now.astimezone(zone).date()
+    ends = _day("to", query.ends) or today
+    starts = _day("from", query.starts) or ends - timedelta(days=USUAL_DAYS - 1)
+    if starts > ends:
+        raise Invalid.field("from", "dashboard.backwards")
+    if sum(1 for _, _ in zip(_periods(starts, ends, query.by), range(MOST_POINTS + 1), strict=False)) > MOST_POINTS:
+        raise Invalid.field("by", "dashboard.too_many_points", most=MOST_POINTS)
+    return Wanted(flow, ProjectState(state), starts, ends, today, zone)
+
+
+def _day(field: str, given: str | None) -> date | None:
+    try:
+        found = date.fromisoformat(given) if given else None
+    except ValueError:
+        raise Invalid.field(field, "dashboard.no_day") from None
+    if found is not None and not 1970 <= found.year <= 2200:
+        raise Invalid.field(field, "dashboard.no_day")
+    return found
+
+
+def first_of(day: date, by: By) -> date:
+    """The first day of the period that a day is in."""
+    if by is By.WEEK:
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if by is By.MONTH else day
+
+
+def _periods(starts: date, ends: date, by: By) -> Iterator[date]:
+    day = first_of(starts, by)
+    while day <= ends:
+        yield day
+        day = first_of(day + timedelta(days=32 if by is By.MONTH else 7 if by is By.WEEK else 1), by)
+
+
+def _series(connection: sa.Connection, actor: Actor, query: SeriesQuery, wanted: Wanted, now: datetime) -> Series:
+    periods = list(_periods(wanted.starts, wanted.ends, query.by))
+    if wanted.flow != "standing":
+        by_day = _flow(connection, actor, query, wanted, wanted.flow, wanted.ends)
+        values = dict.fromkeys(periods, 0)
+        for day, number in by_day.items():
+            if wanted.starts <= day <= wanted.ends:
+                values[first_of(day, query.by)] += number
+    else:
+        values = _standing(connection, actor, query, wanted, now, periods)
+    return Series(query.metric, query.by, [Point(day.isoformat(), values[day]) for day in periods])
+
+
+def _standing(
+    connection: sa.Connection, actor: Actor, query: SeriesQuery, wanted: Wanted, now: datetime, periods: list[date]
+) -> dict[date, int]:
+    """How many stood in the state when each period ended: from how many do now back through what came and went since.
+
+    What has since become invisible to the caller is not in it. Periods that have not begun are 0.
+    """
+    last = max(wanted.today, wanted.ends)
+    came = _flow(connection, actor, query, wanted, "entered", last)
+    went = _flow(connection, actor, query, wanted, "left", last)
+    of_state = narrowed(sa.select(sa.func.count()).select_from(projects), actor, query, now).where(projects.c.state == wanted.state.value)
+    number, days = int(connection.execute(of_state).scalar_one()), sorted({*came, *went})
+    values: dict[date, int] = {}
+    for place in range(len(periods) - 1, -1, -1):
+        end = periods[place + 1] - timedelta(days=1) if place + 1 < len(periods) else wanted.ends
+        while days and days[-1] > end:
+            day = days.pop()
+            number += went.get(day, 0) - came.get(day, 0)
+        values[periods[place]] = max(number, 0) if periods[place] <= wanted.today else 0
+    return values
+
+
+def _flow(connection: sa.Connection, actor: Actor, query: SeriesQuery, wanted: Wanted, flow: str, until: date) -> dict[date, int]:
+    """By day, how many entered or left the state, from the first day wanted; by the days' counts for whoever manages all projects."""
+    if actor.organizations(MANAGE) is None:
+        return _from_days(connection, query, wanted, flow, until)
+    return _from_history(connection, actor, query, wanted, flow, until)
+
+
+def _from_days(connection: sa.Connection, query: SeriesQuery, wanted: Wanted, flow: str, until: date) -> dict[date, int]:
+    d = project_days.c
+    found = sa.select(d.day, sa.func.sum(d[flow]).label("number")).where(d.state == wanted.state.value)
+    found = found.where(d.day >= wanted.starts.isoformat(), d.day <= until.isoformat())
+    if query.kind is not None:
+        found = found.where(d.kind == query.kind)
+    if query.organization_id is not None:
+        below = sa.select(closure.c.descendant_id).where(closure.c.ancestor_id == query.organization_id)
+        found = found.where(sa.or_(d.organization_id == query.organization_id, d.organization_id.in_(below)))
+    return {date.fromisoformat(row.day): int(row.number) for row in connection.execute(found.group_by(d.day)) if row.number}
+
+
+def _from_history(connection: sa.Connection, actor: Actor, query: SeriesQuery, wanted: Wanted, flow: str, until: date) -> dict[date, int]:
+    """By what is in the histories of the projects that the caller may see, counted by the hour, in UTC as times are kept."""
+    h = project_history.c
+    starts, ends = (_midnight(day, wanted.zone) for day in (wanted.starts, until + timedelta(days=1)))
+    # Where midnight is not on a whole hour, minutes are counted.
+    letters = 16 if {starts.minute, ends.minute} - {0} else 13
+    at: Any = sa.cast(h.at, sa.String(26)) if connection.dialect.name == "sqlite" else sa.func.date_format(h.at, "%Y-%m-%d %H:%i")
+    hour = sa.func.substr(at, 1, letters, type_=sa.String()).label("hour")
+    what = h.what.in_(["created", "transition"]) if flow == "entered" else h.what == "transition"
+    state = h.to_state if flow == "entered" else h.from_state
+    found = sa.select(hour, sa.func.count().label("number")).join(projects, projects.c.id == h.project_id)
+    found = found.where(what, h.at >= starts, h.at < ends, state == wanted.state.value)
+    by_day: dict[date, int] = {}
+    for row in connection.execute(narrowed(found, actor, query, starts).group_by(hour)):
+        instant = datetime.fromisoformat(row.hour + (":00" if letters == 13 else "")).replace(tzinfo=UTC)
+        day = instant.astimezone(wanted.zone).date()
+        by_day[day] = by_day.get(day, 0) + row.number
+    return by_day
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, time(), zone).astimezone(UTC)
