@@ -144,6 +144,8 @@ def _bare(path: str) -> str:
         return "text/javascript" if plain.endswith(".js") else "text/css" if plain.endswith(".css") else "image/"
     if plain.startswith("/api/documents/") and plain.endswith((".png", "/file")):
         return "image/png" if plain.endswith(".png") else "application/pdf"
+    if plain.endswith(".pdf"):
+        return "application/pdf"
     if plain.endswith((".xlsx", ".csv")):
         return "text/csv" if plain.endswith(".csv") else "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
     return BARE.get(plain, "")

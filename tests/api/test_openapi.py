@@ -41,6 +41,21 @@ POST /api/assistant/ask     GET /api/conversations      POST /api/conversations/
 GET /api/notifications      GET /api/notifications/unread-count POST /api/notifications/read
 GET /api/notifications/preferences PUT /api/notifications/preferences
 GET /api/organizations/{}/notifications PUT /api/organizations/{}/notifications
+GET /api/hr/sources         POST /api/hr/sources        PATCH /api/hr/sources/{}    POST /api/hr/sync
+GET /api/hr/runs            GET /api/hr/runs/{}/changes POST /api/hr/runs/{}/approve GET /api/hr/persons
+GET /api/account-tasks      POST /api/account-tasks/{}/retry POST /api/account-tasks/{}/cancel
+GET /api/schedules          POST /api/schedules         PATCH /api/schedules/{}     DELETE /api/schedules/{}
+POST /api/schedules/{}/run  GET /api/projects           POST /api/projects          GET /api/projects/{}
+PATCH /api/projects/{}      DELETE /api/projects/{}     POST /api/projects/{}/transitions GET /api/projects/{}/history
+GET /api/projects/{}/members POST /api/projects/{}/members DELETE /api/projects/{}/members
+GET /api/projects/{}/attachments POST /api/projects/{}/attachments DELETE /api/projects/{}/attachments
+GET /api/projects/{}/tags   POST /api/projects/{}/tags  DELETE /api/projects/{}/tags
+GET /api/student-projects   POST /api/student-projects  POST /api/student-projects/{}/applications
+POST /api/student-projects/applications/{}/decide       GET /api/audits             POST /api/audits/{}/decide
+GET /api/audit-chains       PUT /api/audit-chains       GET /api/rubrics            POST /api/rubrics
+GET /api/rounds             POST /api/rounds            POST /api/rounds/{}/assign  GET /api/reviews/{}
+PUT /api/reviews/{}         GET /api/reviews            GET /api/rounds/{}/results  GET /api/rounds/{}/results.xlsx
+GET /api/dashboard          GET /api/dashboard/series
 """
 
 
