@@ -66,7 +66,7 @@ def fill(data: Path) -> None:
             "title": f"Project {number}",
             "summary": "What it is about. " * 40,
             "organization_id": 100 + number % SCHOOLS,
-            "owner_id": 1,
+            "owner_id": 10_000 + number % 3000,
             "state": state.value,
             "fields": {},
             "budget": [],
@@ -192,7 +192,7 @@ def main(arguments: list[str]) -> int:
         try:
             run(Path(folder), 20 if options.quick else 60)
         except Broken as broken:
-            say(f"broken: {broken}")
+            sys.stderr.write(f"bench: {broken}\n")
             return 1
     return 0
 

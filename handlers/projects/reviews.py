@@ -8,7 +8,6 @@ from server.paging import Page
 from server.projects import reviews
 from server.projects.project_schemas import Listed
 from server.projects.round_schemas import DeclineBody, Review, ReviewDetail, ReviewPut, ReviewQuery
-from server.scopes import SIGNED_IN
 
 ID = r"(?P<review_id>[0-9]{1,15})"
 
@@ -20,7 +19,7 @@ class ReviewsHandler(ApiHandler):
 
 
 class ReviewHandler(ApiHandler):
-    @operation(SIGNED_IN, "One review: one's own, or of a round that one manages.")
+    @operation("projects:read", "One review: one's own, or of a round that one manages.")
     async def get(self, review_id: str) -> ReviewDetail:
         return await reviews.get_review(self.ctx, self.actor, int(review_id))
 

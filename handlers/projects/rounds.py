@@ -19,21 +19,20 @@ from server.projects.round_schemas import (
     PairBody,
     PoolReviewer,
     Review,
-    ReviewQuery,
     Round,
     RoundDetail,
     RoundDraft,
     RoundPatch,
     RoundQuery,
+    RoundReviewQuery,
     WishesBody,
 )
-from server.scopes import SIGNED_IN
 
 ID = r"(?P<round_id>[0-9]{1,15})"
 
 
 class RoundsHandler(ApiHandler):
-    @operation(SIGNED_IN, "Rounds that the caller manages or reviews in, by page.")
+    @operation("projects:read", "Rounds that the caller manages or reviews in, by page.")
     async def get(self, query: RoundQuery) -> Page[Round]:
         return await rounds.list_rounds(self.ctx, self.actor, query)
 
@@ -43,7 +42,7 @@ class RoundsHandler(ApiHandler):
 
 
 class RoundHandler(ApiHandler):
-    @operation(SIGNED_IN, "One round that the caller manages or reviews in.")
+    @operation("projects:read", "One round that the caller manages or reviews in.")
     async def get(self, round_id: str) -> RoundDetail:
         return await rounds.get_round(self.ctx, self.actor, int(round_id))
 
@@ -74,12 +73,12 @@ class ConflictsHandler(ApiHandler):
     async def get(self, round_id: str, query: ConflictQuery) -> Page[Conflict]:
         return await conflicts.list_conflicts(self.ctx, self.actor, int(round_id), query)
 
-    @operation(SIGNED_IN, "Declare a conflict of one's own, or of a reviewer for who manages the round.")
+    @operation("reviews:write", "Declare a conflict of one's own, or of a reviewer for who manages the round.")
     async def post(self, round_id: str, body: ConflictBody) -> Done:
         await reviews.declare_conflict(self.ctx, self.actor, int(round_id), body)
         return Done()
 
-    @operation(SIGNED_IN, "Take a declared conflict back.")
+    @operation("reviews:write", "Take a declared conflict back.")
     async def delete(self, round_id: str, query: ConflictGone) -> Done:
         await reviews.withdraw_conflict(self.ctx, self.actor, int(round_id), query)
         return Done()
@@ -115,7 +114,7 @@ class AssignHandler(ApiHandler):
 
 class RoundReviewsHandler(ApiHandler):
     @operation("rounds:manage", "The reviews of a round.")
-    async def get(self, round_id: str, query: ReviewQuery) -> Page[Review]:
+    async def get(self, round_id: str, query: RoundReviewQuery) -> Page[Review]:
         return await reviews.list_of_round(self.ctx, self.actor, int(round_id), query)
 
     @operation("rounds:manage", "Give one project to one reviewer.")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.sql.elements import BooleanClauseList
+from sqlalchemy.sql.util import ClauseAdapter
 
 from server.actor import Actor
 from server.context import Context
+from server.people.tables import organization_closure as closure
 from server.people.tables import organizations, users
-from server.projects.access import MANAGE, MENTOR, blind, own, within
+from server.projects.access import MANAGE, MENTOR, blind, own, visible, within
 from server.projects.dashboard_cache import cache_of, signature
 from server.projects.dashboard_schemas import (
     Count,
@@ -26,8 +30,6 @@ from server.projects.dashboard_schemas import (
     Stage,
     Waiting,
 )
-from server.projects.project_schemas import ProjectFilter
-from server.projects.projects import narrow
 from server.projects.review_access import MANAGE_ROUNDS, within_rounds
 from server.projects.round_schemas import OWED
 from server.projects.states import ProjectState
@@ -65,28 +67,51 @@ async def get_own(ctx: Context, actor: Actor) -> Own:
     return Own(0, 0, None, 0, 0, 0) if user_id is None else await ctx.sql.read(lambda connection: _own(connection, user_id))
 
 
-def narrowed(wanted: sa.Select[Any], actor: Actor, query: DashboardQuery, now: datetime) -> sa.Select[Any]:
+def narrowed(wanted: sa.Select[Any], actor: Actor, query: DashboardQuery) -> sa.Select[Any]:
     """A select of projects with what the caller may see and the query asks for."""
-    return narrow(wanted, actor, ProjectFilter(kind=query.kind or "", organization_id=query.organization_id), now)
+    wanted = wanted.where(seen(actor))
+    if query.kind is not None:
+        wanted = wanted.where(projects.c.kind == query.kind)
+    if query.organization_id is not None:
+        below = sa.select(closure.c.descendant_id).where(closure.c.ancestor_id == query.organization_id)
+        there = sa.or_(projects.c.organization_id == query.organization_id, projects.c.organization_id.in_(below))
+        # Being counted there would tell whose it is.
+        wanted = wanted.where(there, sa.not_(blind(actor)))
+    return wanted
+
+
+def seen(actor: Actor) -> sa.ColumnElement[bool]:
+    """`visible` as a union of its alternatives: each is found by an index of its own, where their `or` would read every project."""
+    condition = visible(actor)
+    if not isinstance(condition, BooleanClauseList) or condition.operator is not operator.or_:
+        return condition
+    return projects.c.id.in_(sa.union(*(sa.select(_also.c.id).where(_on_alias(way)) for way in condition.clauses)))
+
+
+_also = projects.alias("also")
+
+
+def _on_alias(way: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    return ClauseAdapter(_also).traverse(way)
 
 
 def _figures(connection: sa.Connection, actor: Actor, query: DashboardQuery, now: datetime) -> Figures:
     return Figures(
         _projects(connection, actor, query, now),
-        _reviewers(connection, actor, query, now),
-        _mentors(connection, actor, query, now),
+        _reviewers(connection, actor, query),
+        _mentors(connection, actor, query),
         _scores(connection, actor),
     )
 
 
 def _projects(connection: sa.Connection, actor: Actor, query: DashboardQuery, now: datetime) -> ProjectFigures:
     p = projects.c
-    grouped = narrowed(sa.select(p.kind, p.state, sa.func.count().label("number")), actor, query, now).group_by(p.kind, p.state)
+    grouped = narrowed(sa.select(p.kind, p.state, sa.func.count().label("number")), actor, query).group_by(p.kind, p.state)
     counts = [Count(row.kind, row.state, row.number) for row in connection.execute(grouped.order_by(p.kind, p.state))]
     by_state = {state: sum(one.number for one in counts if one.state == state) for state in S}
     funnel = [Stage(stage, sum(by_state[state] for state in states)) for stage, states in FUNNEL.items()]
     total = sum(one.number for one in counts)
-    return ProjectFigures(total, counts, funnel, _waiting(connection, actor, query, now), _places(connection, actor, query, now))
+    return ProjectFigures(total, counts, funnel, _waiting(connection, actor, query, now), _places(connection, actor, query))
 
 
 def _waiting(connection: sa.Connection, actor: Actor, query: DashboardQuery, now: datetime) -> list[Waiting]:
@@ -104,7 +129,7 @@ def _waiting(connection: sa.Connection, actor: Actor, query: DashboardQuery, now
         since(14).label("fortnight"),
         since(30).label("month"),
     )
-    wanted = narrowed(sa.select(*columns), actor, query, now).where(p.state.in_([state.value for state in WAITING])).group_by(p.state)
+    wanted = narrowed(sa.select(*columns), actor, query).where(p.state.in_([state.value for state in WAITING])).group_by(p.state)
     rows = {row.state: row for row in connection.execute(wanted)}
     found = []
     for state in WAITING:
@@ -118,21 +143,21 @@ def _waiting(connection: sa.Connection, actor: Actor, query: DashboardQuery, now
     return found
 
 
-def _places(connection: sa.Connection, actor: Actor, query: DashboardQuery, now: datetime) -> list[PlaceCount]:
+def _places(connection: sa.Connection, actor: Actor, query: DashboardQuery) -> list[PlaceCount]:
     """The organizations with the most projects; without what the caller reviews blindly, as being counted would tell whose it is."""
     number = sa.func.count().label("number")
-    wanted = narrowed(sa.select(projects.c.organization_id, number), actor, query, now).where(sa.not_(blind(actor)))
+    wanted = narrowed(sa.select(projects.c.organization_id, number), actor, query).where(sa.not_(blind(actor)))
     wanted = wanted.group_by(projects.c.organization_id).order_by(number.desc(), projects.c.organization_id).limit(MOST_LISTED)
     rows = connection.execute(wanted).all()
     names = _names(connection, organizations, [row.organization_id for row in rows])
     return [PlaceCount(row.organization_id, names.get(row.organization_id, ""), row.number) for row in rows]
 
 
-def _managed(wanted: sa.Select[Any], actor: Actor, query: DashboardQuery, now: datetime) -> sa.Select[Any]:
-    return narrowed(wanted, actor, query, now).where(within(actor.organizations(MANAGE)))
+def _managed(wanted: sa.Select[Any], actor: Actor, query: DashboardQuery) -> sa.Select[Any]:
+    return narrowed(wanted, actor, query).where(within(actor.organizations(MANAGE)))
 
 
-def _reviewers(connection: sa.Connection, actor: Actor, query: DashboardQuery, now: datetime) -> list[Load]:
+def _reviewers(connection: sa.Connection, actor: Actor, query: DashboardQuery) -> list[Load]:
     """Who has decisions and scores still to give, in projects that the caller manages."""
     found: dict[int, list[Any]] = {}  # user id -> audits, reviews, the oldest
     if actor.may(MANAGE):
@@ -140,13 +165,13 @@ def _reviewers(connection: sa.Connection, actor: Actor, query: DashboardQuery, n
         asked = asked.select_from(audit_reviewers).join(audits, audits.c.id == audit_reviewers.c.audit_id)
         asked = asked.join(projects, projects.c.id == audits.c.project_id)
         open_ones = (audits.c.state == "open", audit_reviewers.c.decided_at.is_(None))
-        for row in connection.execute(_managed(asked.where(*open_ones), actor, query, now).group_by(audit_reviewers.c.user_id)):
+        for row in connection.execute(_managed(asked.where(*open_ones), actor, query).group_by(audit_reviewers.c.user_id)):
             found[row.user_id] = [row.number, 0, row.oldest]
     if actor.may(MANAGE_ROUNDS):
         owed = sa.select(reviews.c.reviewer_id, sa.func.count().label("number"), sa.func.min(reviews.c.assigned_at).label("oldest"))
         owed = owed.join(rounds, rounds.c.id == reviews.c.round_id).join(projects, projects.c.id == reviews.c.project_id)
         owed = owed.where(reviews.c.state.in_(OWED), rounds.c.state == "open", within_rounds(actor))
-        for row in connection.execute(narrowed(owed, actor, query, now).group_by(reviews.c.reviewer_id)):
+        for row in connection.execute(narrowed(owed, actor, query).group_by(reviews.c.reviewer_id)):
             load = found.setdefault(row.reviewer_id, [0, 0, row.oldest])
             load[1], load[2] = row.number, min(load[2], row.oldest)
     most = sorted(found.items(), key=lambda one: (-one[1][0] - one[1][1], one[0]))[:MOST_LISTED]
@@ -154,13 +179,13 @@ def _reviewers(connection: sa.Connection, actor: Actor, query: DashboardQuery, n
     return [Load(user_id, names.get(user_id, ""), *load) for user_id, load in most]
 
 
-def _mentors(connection: sa.Connection, actor: Actor, query: DashboardQuery, now: datetime) -> list[MentorLoad]:
+def _mentors(connection: sa.Connection, actor: Actor, query: DashboardQuery) -> list[MentorLoad]:
     if not actor.may(MANAGE):
         return []
     number = sa.func.count().label("number")
     wanted = sa.select(project_members.c.user_id, number).join(projects, projects.c.id == project_members.c.project_id)
     wanted = wanted.where(project_members.c.role == MENTOR, projects.c.state.in_([S.APPROVED.value, S.RUNNING.value]))
-    wanted = _managed(wanted, actor, query, now).group_by(project_members.c.user_id)
+    wanted = _managed(wanted, actor, query).group_by(project_members.c.user_id)
     rows = connection.execute(wanted.order_by(number.desc(), project_members.c.user_id).limit(MOST_LISTED)).all()
     names = _names(connection, users, [row.user_id for row in rows])
     return [MentorLoad(row.user_id, names.get(row.user_id, ""), row.number) for row in rows]

@@ -73,13 +73,12 @@ def check_open(row: Any, *states: RoundState) -> None:
         raise WrongRoundState(row.state)
 
 
-def access_review(connection: sa.Connection, actor: Actor, review_id: int, *, lock: bool = False) -> Any:
+def access_review(connection: sa.Connection, actor: Actor, review_id: int) -> Any:
     """The row of a review: the actor's own once the round was opened, or one of a round that the actor manages.
 
     Raises ReviewNotFound, OwnFirst for another's of a project for which the actor still owes one.
     """
-    wanted = sa.select(reviews).where(reviews.c.id == review_id)
-    row = connection.execute(wanted.with_for_update() if lock else wanted).one_or_none()
+    row = connection.execute(sa.select(reviews).where(reviews.c.id == review_id)).one_or_none()
     if row is None:
         raise ReviewNotFound()
     known = sa.select(rounds.c.id, rounds.c.state).where(rounds.c.id == row.round_id)

@@ -48,6 +48,7 @@ from server.projects.round_schemas import (
     ReviewPut,
     ReviewQuery,
     ReviewState,
+    RoundReviewQuery,
     RoundState,
 )
 from server.projects.rubric_formula import total
@@ -95,7 +96,7 @@ async def list_own(ctx: Context, actor: Actor, query: ReviewQuery) -> Page[Revie
     return await _list(ctx, own, query)
 
 
-async def list_of_round(ctx: Context, actor: Actor, round_id: int, query: ReviewQuery) -> Page[Review]:
+async def list_of_round(ctx: Context, actor: Actor, round_id: int, query: RoundReviewQuery) -> Page[Review]:
     """All reviews of a round for who manages it, without totals of projects that the caller still owes a review. Raises RoundNotFound."""
     hidden = await ctx.sql.read(lambda connection: (access_round(connection, actor, round_id), owed(connection, actor, round_id))[1])
     page = await _list(ctx, _LISTED.where(reviews.c.round_id == round_id), query)
@@ -285,7 +286,7 @@ def detail(connection: sa.Connection, actor: Actor, row: Any, now: datetime) -> 
     return made
 
 
-async def _list(ctx: Context, wanted: sa.Select[Any], query: ReviewQuery) -> Page[Review]:
+async def _list(ctx: Context, wanted: sa.Select[Any], query: RoundReviewQuery) -> Page[Review]:
     if query.round_id is not None:
         wanted = wanted.where(reviews.c.round_id == query.round_id)
     if states := [word.strip() for word in query.state.split(",") if word.strip()]:

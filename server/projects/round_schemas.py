@@ -270,10 +270,15 @@ class PairBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     reviewer_id: Id
 
 
-class ReviewQuery(PageQuery, forbid_unknown_fields=True, kw_only=True):
+class RoundReviewQuery(PageQuery, forbid_unknown_fields=True, kw_only=True):
     """`state`: with commas."""
 
     state: Word = ""
+
+
+class ReviewQuery(RoundReviewQuery, forbid_unknown_fields=True, kw_only=True):
+    """Of all rounds, or of one."""
+
     round_id: Id | None = None
 
 

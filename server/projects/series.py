@@ -36,13 +36,20 @@ class Wanted(NamedTuple):
     zone: ZoneInfo
 
 
+class Flows(NamedTuple):
+    """How many entered a state, and how many left it."""
+
+    came: int
+    went: int
+
+
 async def get_series(ctx: Context, actor: Actor, query: SeriesQuery) -> Series:
     """The points of a metric, one a period, at most a few seconds old. Raises Invalid naming the field."""
     now = ctx.clock.now()
     wanted = _checked(query, now, ZoneInfo(ctx.settings.timezone))
 
     async def read() -> Series:
-        return await ctx.sql.read(lambda connection: _series(connection, actor, query, wanted, now))
+        return await ctx.sql.read(lambda connection: _series(connection, actor, query, wanted))
 
     asked = (wanted.flow, wanted.state, wanted.starts, wanted.ends, query.by, query.organization_id, query.kind)
     found: Series = await cache_of(ctx).get(("series", signature(actor), *asked), read)
@@ -90,77 +97,78 @@ def _periods(starts: date, ends: date, by: By) -> Iterator[date]:
         day = first_of(day + timedelta(days=32 if by is By.MONTH else 7 if by is By.WEEK else 1), by)
 
 
-def _series(connection: sa.Connection, actor: Actor, query: SeriesQuery, wanted: Wanted, now: datetime) -> Series:
+def _series(connection: sa.Connection, actor: Actor, query: SeriesQuery, wanted: Wanted) -> Series:
     periods = list(_periods(wanted.starts, wanted.ends, query.by))
-    if wanted.flow != "standing":
-        by_day = _flow(connection, actor, query, wanted, wanted.flow, wanted.ends)
-        values = dict.fromkeys(periods, 0)
-        for day, number in by_day.items():
-            if wanted.starts <= day <= wanted.ends:
-                values[first_of(day, query.by)] += number
+    last = max(wanted.today, wanted.ends) if wanted.flow == "standing" else wanted.ends
+    by_day = _flows(connection, actor, query, wanted, last)
+    if wanted.flow == "standing":
+        values = _standing(connection, actor, query, wanted, by_day, periods)
     else:
-        values = _standing(connection, actor, query, wanted, now, periods)
+        values, which = dict.fromkeys(periods, 0), FLOWS.index(wanted.flow)
+        for day, flows in by_day.items():
+            values[first_of(day, query.by)] += flows[which]
     return Series(query.metric, query.by, [Point(day.isoformat(), values[day]) for day in periods])
 
 
 def _standing(
-    connection: sa.Connection, actor: Actor, query: SeriesQuery, wanted: Wanted, now: datetime, periods: list[date]
+    connection: sa.Connection, actor: Actor, query: SeriesQuery, wanted: Wanted, by_day: dict[date, Flows], periods: list[date]
 ) -> dict[date, int]:
     """How many stood in the state when each period ended: from how many do now back through what came and went since.
 
     What has since become invisible to the caller is not in it. Periods that have not begun are 0.
     """
-    last = max(wanted.today, wanted.ends)
-    came = _flow(connection, actor, query, wanted, "entered", last)
-    went = _flow(connection, actor, query, wanted, "left", last)
-    of_state = narrowed(sa.select(sa.func.count()).select_from(projects), actor, query, now).where(projects.c.state == wanted.state.value)
-    number, days = int(connection.execute(of_state).scalar_one()), sorted({*came, *went})
+    of_state = narrowed(sa.select(sa.func.count()).select_from(projects), actor, query).where(projects.c.state == wanted.state.value)
+    number, days = int(connection.execute(of_state).scalar_one()), sorted(by_day)
     values: dict[date, int] = {}
     for place in range(len(periods) - 1, -1, -1):
         end = periods[place + 1] - timedelta(days=1) if place + 1 < len(periods) else wanted.ends
         while days and days[-1] > end:
-            day = days.pop()
-            number += went.get(day, 0) - came.get(day, 0)
+            came, went = by_day[days.pop()]
+            number += went - came
         values[periods[place]] = max(number, 0) if periods[place] <= wanted.today else 0
     return values
 
 
-def _flow(connection: sa.Connection, actor: Actor, query: SeriesQuery, wanted: Wanted, flow: str, until: date) -> dict[date, int]:
-    """By day, how many entered or left the state, from the first day wanted; by the days' counts for whoever manages all projects."""
+def _flows(connection: sa.Connection, actor: Actor, query: SeriesQuery, wanted: Wanted, last: date) -> dict[date, Flows]:
+    """How many entered and left the state on each day; by the days' counts for whoever manages all projects."""
     if actor.organizations(MANAGE) is None:
-        return _from_days(connection, query, wanted, flow, until)
-    return _from_history(connection, actor, query, wanted, flow, until)
+        return _from_days(connection, query, wanted, last)
+    return _from_history(connection, actor, query, wanted, last)
 
 
-def _from_days(connection: sa.Connection, query: SeriesQuery, wanted: Wanted, flow: str, until: date) -> dict[date, int]:
+def _from_days(connection: sa.Connection, query: SeriesQuery, wanted: Wanted, last: date) -> dict[date, Flows]:
     d = project_days.c
-    found = sa.select(d.day, sa.func.sum(d[flow]).label("number")).where(d.state == wanted.state.value)
-    found = found.where(d.day >= wanted.starts.isoformat(), d.day <= until.isoformat())
+    found = sa.select(d.day, sa.func.sum(d.entered).label("came"), sa.func.sum(d.left).label("went"))
+    found = found.where(d.state == wanted.state.value, d.day >= wanted.starts.isoformat(), d.day <= last.isoformat())
     if query.kind is not None:
         found = found.where(d.kind == query.kind)
     if query.organization_id is not None:
         below = sa.select(closure.c.descendant_id).where(closure.c.ancestor_id == query.organization_id)
         found = found.where(sa.or_(d.organization_id == query.organization_id, d.organization_id.in_(below)))
-    return {date.fromisoformat(row.day): int(row.number) for row in connection.execute(found.group_by(d.day)) if row.number}
+    return {date.fromisoformat(row.day): Flows(int(row.came), int(row.went)) for row in connection.execute(found.group_by(d.day))}
 
 
-def _from_history(connection: sa.Connection, actor: Actor, query: SeriesQuery, wanted: Wanted, flow: str, until: date) -> dict[date, int]:
+def _from_history(connection: sa.Connection, actor: Actor, query: SeriesQuery, wanted: Wanted, last: date) -> dict[date, Flows]:
     """By what is in the histories of the projects that the caller may see, counted by the hour, in UTC as times are kept."""
-    h = project_history.c
-    starts, ends = (_midnight(day, wanted.zone) for day in (wanted.starts, until + timedelta(days=1)))
+    h, state = project_history.c, wanted.state.value
+    starts, ends = (_midnight(day, wanted.zone) for day in (wanted.starts, last + timedelta(days=1)))
     # Where midnight is not on a whole hour, minutes are counted.
     letters = 16 if {starts.minute, ends.minute} - {0} else 13
     at: Any = sa.cast(h.at, sa.String(26)) if connection.dialect.name == "sqlite" else sa.func.date_format(h.at, "%Y-%m-%d %H:%i")
     hour = sa.func.substr(at, 1, letters, type_=sa.String()).label("hour")
-    what = h.what.in_(["created", "transition"]) if flow == "entered" else h.what == "transition"
-    state = h.to_state if flow == "entered" else h.from_state
-    found = sa.select(hour, sa.func.count().label("number")).join(projects, projects.c.id == h.project_id)
-    found = found.where(what, h.at >= starts, h.at < ends, state == wanted.state.value)
-    by_day: dict[date, int] = {}
-    for row in connection.execute(narrowed(found, actor, query, starts).group_by(hour)):
+    came, went = (
+        sa.func.sum(sa.case((column == state, 1), else_=0)).label(name) for column, name in ((h.to_state, "came"), (h.from_state, "went"))
+    )
+    # Only what is made and what moves has states; to say so would have all histories read by time, not those of the projects.
+    its = narrowed(sa.select(projects.c.id), actor, query)
+    found = sa.select(hour, came, went).where(h.project_id.in_(its), h.at >= starts, h.at < ends)
+    found = found.where(sa.or_(h.to_state == state, h.from_state == state))
+    by_day: dict[date, Flows] = {}
+    for row in connection.execute(found.group_by(hour)):
         instant = datetime.fromisoformat(row.hour + (":00" if letters == 13 else "")).replace(tzinfo=UTC)
         day = instant.astimezone(wanted.zone).date()
-        by_day[day] = by_day.get(day, 0) + row.number
+        before = by_day.get(day, Flows(0, 0))
+        by_day[day] = Flows(before.came + int(row.came), before.went + int(row.went))
     return by_day
 
 

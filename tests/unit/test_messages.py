@@ -45,6 +45,9 @@ FAMILIES = (
     "project.import.",
     "audit.state.",
     "audit.chain.",
+    "score.conflict.",
+    "score.round_state.",
+    "score.review_state.",
 )
 
 
