@@ -119,7 +119,7 @@ def start_all(stack: ExitStack, folder: Path) -> list[Side]:
         Side("ours", f"127.0.0.1:{ours.port}", token, ours),
         Side("fastapi", f"127.0.0.1:{ports['fastapi']}", token, peers["fastapi"]),
         Side("django", f"127.0.0.1:{ports['django']}", django_token(secret, user), peers["django"]),
-        Side("unchecked", f"127.0.0.1:{unchecked.port}", token, unchecked),
+        Side("unchecked", f"127.0.0.1:{unchecked.port}", head_token(secret), unchecked),
         Side("school", f"127.0.0.1:{ours.port}", head_token(secret), ours),
     ]
 

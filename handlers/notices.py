@@ -19,6 +19,7 @@ from server.platform.notifications.telling import NotificationsChanged
 log = logging.getLogger(__name__)
 
 NOTICES = "notifications"  # the topic
+AT_ONCE = 50
 
 
 class Reader(Protocol):
@@ -70,7 +71,9 @@ class Notices:
     async def _tell(self, event: NotificationsChanged) -> None:
         user_ids = {reader.actor.user_id for reader in self._of(event)} - {None}
         found = await self._ctx.sql.read(lambda connection: pushed(connection, user_ids, event.event_key))  # type: ignore[arg-type]
-        for reader in self._of(event):  # those that still follow
+        for number, reader in enumerate(self._of(event)):  # those that still follow
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)  # a thousand frames must not keep the loop
             row, unread = found.get(reader.actor.user_id or 0, (None, 0))
             if reader.actor.user_id in found:
                 told = Pushed(shown(row, reader.actor.locale) if row is not None else None, unread)

@@ -29,12 +29,13 @@ from server.people.identify import RightsChanged, identify_again
 from server.people.sessions import SessionEnded
 from server.platform.queue_telling import QueueTelling
 from server.platform.tasks import TaskChanged
+from server.projects.dashboard_cache import StaleTelling, may_follow_dashboard
 from server.projects.events import ProjectChanged
 from server.projects.live_topics import may_follow_project
 
 log = logging.getLogger(__name__)
 
-TOPIC = re.compile(r"^(modules|runs|queues|notifications|run:[0-9a-f]{32}|task:[0-9a-f]{32}|(document|project):[0-9]{1,15})$")
+TOPIC = re.compile(r"^(modules|runs|queues|notifications|dashboard|run:[0-9a-f]{32}|task:[0-9a-f]{32}|(document|project):[0-9]{1,15})$")
 MOST_TOPICS = 200
 LARGEST_BACKLOG = 4 << 20
 # A browser that does not read as fast as things happen is told to read anew.
@@ -81,8 +82,9 @@ class Browsers:
         events.listen(StepLogged, lambda event: self.tell(f"run:{event.run_id}", event))
         events.listen(TaskChanged, lambda event: self.tell(f"task:{event.task_id}", event))
         events.listen(DocumentChanged, lambda event: self.tell(f"document:{event.document_id}", event))
+        self._dashboard = StaleTelling(ctx, lambda event: self.tell("dashboard", event), lambda: bool(self._followers.get("dashboard")))
         self.notices = Notices(ctx, lambda: list(self._followers.get(NOTICES, ())))
-        events.listen(ProjectChanged, lambda event: self.tell(f"project:{event.project_id}", event))
+        events.listen(ProjectChanged, self._project_changed)
         events.listen(SessionEnded, self._session_ended)
         events.listen(RightsChanged, self._rights_changed)
         events.listen(Resync, lambda _event: self._resync())
@@ -118,16 +120,20 @@ class Browsers:
         if not followers:
             self._followers.pop(topic, None)
 
-    def tell(self, topic: str, event: Event) -> None:
+    def tell(self, topic: str, event: Event, *, but: tuple[str, ...] = ()) -> None:
+        """Send an event to who follows the topic, all of it `but` what is not theirs to know."""
         followers = self._followers.get(topic)
         if followers:
-            data = {name: value for name, value in msgspec.to_builtins(event).items() if name != "type"}
+            data = {name: value for name, value in msgspec.to_builtins(event).items() if name not in ("type", *but)}
             for socket in list(followers):
                 socket.tell(topic, type(event).__name__, data)
 
     def _run_changed(self, event: RunChanged) -> None:
         self.tell(f"run:{event.run_id}", event)
         self.tell("runs", event)
+
+    def _project_changed(self, event: ProjectChanged) -> None:
+        self.tell(f"project:{event.project_id}", event, but=("organization_id",))  # a blind reviewer may follow it
 
     def _session_ended(self, event: SessionEnded) -> None:
         for socket in list(self._sockets):
@@ -245,6 +251,8 @@ class EventsHandler(SocketHandler):
             return self.actor.organizations("workflows:read") is None
         if topic == NOTICES:
             return may_read_notices(self.actor)
+        if topic == "dashboard":
+            return may_follow_dashboard(self.actor)
         if topic == "queues":
             return self.actor.organizations("tasks:read") is None
         kind, _, wanted = topic.partition(":")

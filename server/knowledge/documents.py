@@ -16,7 +16,7 @@ from server.context import Context
 from server.errors import Forbidden
 from server.knowledge import document_tags as tagging
 from server.knowledge import removals
-from server.knowledge.access import WRITE, access_document, may_change, visible
+from server.knowledge.access import WRITE, access_document, may_change, visible, visible_by_itself
 from server.knowledge.chunk_states import ChunkState
 from server.knowledge.errors import DocumentBusy
 from server.knowledge.schemas import (
@@ -33,7 +33,6 @@ from server.knowledge.schemas import (
 from server.knowledge.statuses import ENDED, DocumentChanged, Status, move
 from server.knowledge.tables import chunks, document_tags, documents, tags
 from server.knowledge.wording import sentence
-from server.messages import Locale
 from server.paging import Page, page_of
 from server.people.organizations import check_organization, home_of
 from server.platform import audit
@@ -152,7 +151,9 @@ _SORTABLE = {
 
 async def list_documents(ctx: Context, actor: Actor, query: DocumentQuery) -> Page[Document]:
     """The documents that the caller may see; `q` searches titles and file names, `mine` keeps the caller's own."""
-    wanted = sa.select(documents).where(visible(ctx, actor))
+    # What is seen for another's sake, as a reviewer does, is not found by whose it is, nor by where.
+    by_owner = query.organization_id is not None or query.mine
+    wanted = sa.select(documents).where(visible_by_itself(actor) if by_owner else visible(ctx, actor))
     for column, value in ((documents.c.organization_id, query.organization_id), (documents.c.project_id, query.project_id)):
         if value is not None:
             wanted = wanted.where(column == value)
@@ -176,7 +177,7 @@ async def list_documents(ctx: Context, actor: Actor, query: DocumentQuery) -> Pa
             searched=(documents.c.title, documents.c.filename),
             order="-created_at",
         )
-        _complete(connection, page.items, actor.locale)
+        _complete(connection, actor, page.items)
         return page
 
     return await ctx.sql.read(transaction)
@@ -258,10 +259,14 @@ def _shown(row: Any, actor: Actor, kind: type[Document] = Document) -> Document:
     )
 
 
-def _complete(connection: sa.Connection, shown: Sequence[Document], locale: Locale) -> None:
-    """Add tags, and whether a part is searchable already of those that were never complete."""
+def _complete(connection: sa.Connection, actor: Actor, shown: Sequence[Document]) -> None:
+    """Add tags, and whether a part is searchable already of those that were never complete; withhold whose what is seen for another's
+    sake is, as a blind reviewer must not know."""
     by_id = {document.id: document for document in shown}
-    for document_id, found in tagging.tags_of(connection, by_id, locale).items():
+    own = sa.select(documents.c.id).where(documents.c.id.in_(sorted(by_id)), visible_by_itself(actor))
+    for document_id in by_id.keys() - set(connection.execute(own).scalars()):
+        by_id[document_id].owner_id = by_id[document_id].organization_id = None
+    for document_id, found in tagging.tags_of(connection, by_id, actor.locale).items():
         by_id[document_id].tags = found
     unbuilt = [document.id for document in shown if not document.searchable]
     if unbuilt:
@@ -273,7 +278,7 @@ def _complete(connection: sa.Connection, shown: Sequence[Document], locale: Loca
 def _detail(ctx: Context, connection: sa.Connection, actor: Actor, row: Any) -> DocumentDetail:
     detail = _shown(row, actor, DocumentDetail)
     assert isinstance(detail, DocumentDetail)
-    _complete(connection, [detail], actor.locale)
+    _complete(connection, actor, [detail])
     if row.survey:
         detail.outline = msgspec.convert(row.survey.get("outline", []), list[OutlineEntry])
     live = sa.select(sa.func.count()).select_from(chunks).where(chunks.c.document_id == row.id, chunks.c.state == ChunkState.LIVE.value)

@@ -32,7 +32,7 @@ class Document(msgspec.Struct, kw_only=True):
     id: int
     title: str
     filename: str
-    organization_id: int
+    organization_id: int | None
     project_id: int | None
     owner_id: int | None
     visibility: Visibility

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from server.actor import Actor
 from server.context import Context
 from server.engines.vectors import Where
-from server.knowledge.access import visible
+from server.knowledge.access import visible, visible_by_itself
 from server.knowledge.search_schemas import SearchScope
 from server.knowledge.tables import document_tags, documents, tags
 
@@ -19,7 +19,8 @@ MOST_NAMED = 10_000
 
 def conditions(ctx: Context, actor: Actor, scope: SearchScope) -> sa.ColumnElement[bool]:
     """The condition on `documents` for what may be found."""
-    found = [visible(ctx, actor)]
+    # What is seen for another's sake is not found by where it is from.
+    found = [visible(ctx, actor) if scope.organization_id is None else visible_by_itself(actor)]
     if scope.organization_id is not None:
         found.append(documents.c.organization_id == scope.organization_id)
     if scope.document_ids:

@@ -52,12 +52,18 @@ class RightsChanged(Event, frozen=True):
     user_id: int | None = None
 
 
-_granted = (
-    sa.select(roles.c.name.label("role"), roles.c.scopes, role_grants.c.organization_id, organizations.c.parent_id, role_grants.c.user_id)
-    .join(roles, roles.c.id == role_grants.c.role_id)
-    .join(organizations, organizations.c.id == role_grants.c.organization_id)
-    .subquery()
-)
+# What a user was granted, one row each, or one of nothing. Joined one by one: a subquery would be made of all users' grants first.
+_GRANTED = (roles.c.name.label("role"), roles.c.scopes, role_grants.c.organization_id, organizations.c.parent_id)
+
+
+def _with_grants(source: sa.FromClause) -> sa.Join:
+    return (
+        source.outerjoin(role_grants, role_grants.c.user_id == users.c.id)
+        .outerjoin(roles, roles.c.id == role_grants.c.role_id)
+        .outerjoin(organizations, organizations.c.id == role_grants.c.organization_id)
+    )
+
+
 _by_session = Prepared(
     sa.select(
         sessions.c.ended_at,
@@ -66,18 +72,13 @@ _by_session = Prepared(
         sessions.c.viewer_session_id,
         users.c.state,
         users.c.username,
-        _granted.c.role,
-        _granted.c.scopes,
-        _granted.c.organization_id,
-        _granted.c.parent_id,
+        *_GRANTED,
     )
-    .select_from(sessions.join(users, users.c.id == sessions.c.user_id).outerjoin(_granted, _granted.c.user_id == users.c.id))
+    .select_from(_with_grants(sessions.join(users, users.c.id == sessions.c.user_id)))
     .where(sessions.c.id == sa.bindparam("session"), users.c.id == sa.bindparam("user"))
 )
 _by_user = Prepared(
-    sa.select(users.c.state, users.c.username, _granted.c.scopes, _granted.c.organization_id, _granted.c.parent_id)
-    .select_from(users.outerjoin(_granted, _granted.c.user_id == users.c.id))
-    .where(users.c.id == sa.bindparam("user"))
+    sa.select(users.c.state, users.c.username, *_GRANTED).select_from(_with_grants(users)).where(users.c.id == sa.bindparam("user"))
 )
 _keys = sa.select(
     api_keys.c.id,
@@ -89,10 +90,8 @@ _keys = sa.select(
     api_keys.c.last_used_at,
     users.c.state,
     users.c.username,
-    _granted.c.scopes,
-    _granted.c.organization_id,
-    _granted.c.parent_id,
-).select_from(api_keys.join(users, users.c.id == api_keys.c.user_id).outerjoin(_granted, _granted.c.user_id == users.c.id))
+    *_GRANTED,
+).select_from(_with_grants(api_keys.join(users, users.c.id == api_keys.c.user_id)))
 _by_key = Prepared(_keys.where(api_keys.c.prefix == sa.bindparam("prefix")))
 _by_key_id = Prepared(_keys.where(api_keys.c.id == sa.bindparam("id")))
 # A key's first half, by which it is found.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,8 +12,7 @@ from sqlalchemy.sql.util import ClauseAdapter
 
 from server.actor import Actor
 from server.context import Context
-from server.people.tables import organization_closure as closure
-from server.people.tables import organizations, users
+from server.people import names
 from server.projects.access import MANAGE, MENTOR, blind, own, visible, within
 from server.projects.dashboard_cache import cache_of, signature
 from server.projects.dashboard_schemas import (
@@ -73,10 +71,8 @@ def narrowed(wanted: sa.Select[Any], actor: Actor, query: DashboardQuery) -> sa.
     if query.kind is not None:
         wanted = wanted.where(projects.c.kind == query.kind)
     if query.organization_id is not None:
-        below = sa.select(closure.c.descendant_id).where(closure.c.ancestor_id == query.organization_id)
-        there = sa.or_(projects.c.organization_id == query.organization_id, projects.c.organization_id.in_(below))
         # Being counted there would tell whose it is.
-        wanted = wanted.where(there, sa.not_(blind(actor)))
+        wanted = wanted.where(names.within(projects.c.organization_id, query.organization_id), sa.not_(blind(actor)))
     return wanted
 
 
@@ -149,8 +145,8 @@ def _places(connection: sa.Connection, actor: Actor, query: DashboardQuery) -> l
     wanted = narrowed(sa.select(projects.c.organization_id, number), actor, query).where(sa.not_(blind(actor)))
     wanted = wanted.group_by(projects.c.organization_id).order_by(number.desc(), projects.c.organization_id).limit(MOST_LISTED)
     rows = connection.execute(wanted).all()
-    names = _names(connection, organizations, [row.organization_id for row in rows])
-    return [PlaceCount(row.organization_id, names.get(row.organization_id, ""), row.number) for row in rows]
+    places = names.places_named(connection, [row.organization_id for row in rows])
+    return [PlaceCount(one, places[one].name if one in places else "", number) for one, number in rows]
 
 
 def _managed(wanted: sa.Select[Any], actor: Actor, query: DashboardQuery) -> sa.Select[Any]:
@@ -175,8 +171,8 @@ def _reviewers(connection: sa.Connection, actor: Actor, query: DashboardQuery) -
             load = found.setdefault(row.reviewer_id, [0, 0, row.oldest])
             load[1], load[2] = row.number, min(load[2], row.oldest)
     most = sorted(found.items(), key=lambda one: (-one[1][0] - one[1][1], one[0]))[:MOST_LISTED]
-    names = _names(connection, users, [user_id for user_id, _ in most])
-    return [Load(user_id, names.get(user_id, ""), *load) for user_id, load in most]
+    who = names.users_named(connection, [user_id for user_id, _ in most])
+    return [Load(user_id, who[user_id].name if user_id in who else "", *load) for user_id, load in most]
 
 
 def _mentors(connection: sa.Connection, actor: Actor, query: DashboardQuery) -> list[MentorLoad]:
@@ -187,8 +183,8 @@ def _mentors(connection: sa.Connection, actor: Actor, query: DashboardQuery) -> 
     wanted = wanted.where(project_members.c.role == MENTOR, projects.c.state.in_([S.APPROVED.value, S.RUNNING.value]))
     wanted = _managed(wanted, actor, query).group_by(project_members.c.user_id)
     rows = connection.execute(wanted.order_by(number.desc(), project_members.c.user_id).limit(MOST_LISTED)).all()
-    names = _names(connection, users, [row.user_id for row in rows])
-    return [MentorLoad(row.user_id, names.get(row.user_id, ""), row.number) for row in rows]
+    who = names.users_named(connection, [row.user_id for row in rows])
+    return [MentorLoad(one, who[one].name if one in who else "", number) for one, number in rows]
 
 
 def _scores(connection: sa.Connection, actor: Actor) -> list[RoundScores]:
@@ -239,13 +235,4 @@ def _own(connection: sa.Connection, user_id: int) -> Own:
         projects=sum(row.number for row in mine),
         returned=sum(row.number for row in mine if row.state == S.RETURNED),
         milestones=connection.execute(open_ones).scalar_one(),
-    )
-
-
-def _names(connection: sa.Connection, table: sa.Table, ids: Iterable[int]) -> dict[int, str]:
-    wanted = sorted(ids)
-    return (
-        {row.id: row.name for row in connection.execute(sa.select(table.c.id, table.c.name).where(table.c.id.in_(wanted)))}
-        if wanted
-        else {}
     )

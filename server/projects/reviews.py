@@ -93,7 +93,7 @@ class ConflictNotFound(NotFound):
 async def list_own(ctx: Context, actor: Actor, query: ReviewQuery) -> Page[Review]:
     """The caller's own reviews of rounds that were opened, newest first."""
     own = _LISTED.where(reviews.c.reviewer_id == (actor.user_id or 0), rounds.c.state != RoundState.DRAFT.value)
-    return await _list(ctx, own, query)
+    return await _list(ctx, own if query.round_id is None else own.where(reviews.c.round_id == query.round_id), query)
 
 
 async def list_of_round(ctx: Context, actor: Actor, round_id: int, query: RoundReviewQuery) -> Page[Review]:
@@ -287,8 +287,6 @@ def detail(connection: sa.Connection, actor: Actor, row: Any, now: datetime) -> 
 
 
 async def _list(ctx: Context, wanted: sa.Select[Any], query: RoundReviewQuery) -> Page[Review]:
-    if query.round_id is not None:
-        wanted = wanted.where(reviews.c.round_id == query.round_id)
     if states := [word.strip() for word in query.state.split(",") if word.strip()]:
         if set(states) - set(ReviewState):
             raise Invalid.field("state", "field.choice", choices=", ".join(ReviewState))

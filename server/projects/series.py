@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from server.actor import Actor
 from server.context import Context
 from server.errors import Invalid
-from server.people.tables import organization_closure as closure
+from server.people.names import within
 from server.projects.access import MANAGE
 from server.projects.dashboard import narrowed
 from server.projects.dashboard_cache import cache_of, signature
@@ -143,8 +143,7 @@ def _from_days(connection: sa.Connection, query: SeriesQuery, wanted: Wanted, la
     if query.kind is not None:
         found = found.where(d.kind == query.kind)
     if query.organization_id is not None:
-        below = sa.select(closure.c.descendant_id).where(closure.c.ancestor_id == query.organization_id)
-        found = found.where(sa.or_(d.organization_id == query.organization_id, d.organization_id.in_(below)))
+        found = found.where(within(d.organization_id, query.organization_id))
     return {date.fromisoformat(row.day): Flows(int(row.came), int(row.went)) for row in connection.execute(found.group_by(d.day))}
 
 

@@ -149,6 +149,32 @@ async def what_one_wants_to_be_told(mine: Api, other: Api, ctx: Context) -> None
     assert (await mine.get(path)).result == before
 
 
+@case("GET /api/notifications/settings", "PUT /api/notifications/settings")
+async def when_one_wants_to_be_told(mine: Api, other: Api, ctx: Context) -> None:
+    path = "/api/notifications/settings"
+    before = (await mine.get(path)).result
+    assert (await other.put(path, {"mail": "daily"})).result != before
+    assert (await mine.get(path)).result == before
+
+
+@case(
+    "GET /api/notifications/webhooks",
+    "POST /api/notifications/webhooks",
+    "PATCH /api/notifications/webhooks/1",
+    "DELETE /api/notifications/webhooks/1",
+    "POST /api/notifications/webhooks/1/test",
+)
+async def where_one_is_told(mine: Api, other: Api, ctx: Context) -> None:
+    path = "/api/notifications/webhooks"
+    body = {"name": "mine", "url": "https://example.org/x", "secret": 16 * "s"}
+    made = (await mine.post(path, body)).result
+    assert (await other.get(path)).result == {"webhooks": []}
+    one = f"{path}/{made['id']}"
+    answers = (await other.patch(one, {"name": "theirs"}), await other.delete(one), await other.post(f"{one}/test"))
+    assert [answer.type for answer in answers] == 3 * ["webhook_not_found"]
+    assert (await mine.get(path)).result["webhooks"] == [made]
+
+
 @pytest.mark.gen_test(timeout=60)
 @pytest.mark.parametrize("name", sorted(OWNED))
 async def test_what_is_somebodys_own_is_nobody_elses(api: Api, anonymous: Api, ctx: Context, name: str) -> None:

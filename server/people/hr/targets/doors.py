@@ -22,6 +22,7 @@ class DoorState(StrEnum):
 
 async def try_target(ctx: Context, account: Any) -> tuple[DoorState, str]:
     """Try to get in with an account of hr_accounts. Raises TargetError when the target does not answer."""
+
     def transaction(connection: sa.Connection) -> tuple[Any, Any]:
         target = connection.execute(sa.select(hr_targets).where(hr_targets.c.id == account.target_id)).one()
         return target, connection.execute(sa.select(hr_persons).where(hr_persons.c.id == account.person_id)).one()
