@@ -38,6 +38,7 @@ help() {
 Zhihui. Everything goes through this script; it sets up what is missing by itself.
 
   ./manage.sh demo [--once]     a server with two modules and a workflow that runs every five seconds, in its own folder
+  ./manage.sh demo hr [--once]  people who come, move and go: a sync, a mass disable that is held, a dead letter, the proof of an end
   ./manage.sh start             start the server in the background
   ./manage.sh run               start it in the foreground
   ./manage.sh stop              let requests finish, then stop
@@ -51,8 +52,9 @@ Zhihui. Everything goes through this script; it sets up what is missing by itsel
   ./manage.sh test [ARGUMENTS]  all tests, or what the arguments of pytest select; --cov measures coverage
   ./manage.sh check             lint, formatting, types, import rules
   ./manage.sh eval [--pdf FILE] how well search finds what it should: the sets in the database, or made questions on a PDF
-  ./manage.sh bench NAME        a benchmark against peers: dispatch, rest, documents
-  ./manage.sh COMMAND …         a management command: expire_modules, list_scheduled_jobs, create_admin, make_migration
+  ./manage.sh bench NAME        a benchmark: dispatch, rest, documents, tasks, login, dashboard, notifications
+  ./manage.sh COMMAND …         a management command: expire_modules, list_scheduled_jobs, sync_hr_persons, create_account_tasks,
+                                process_account_creation_tasks, init_organization_notifications, create_admin, make_migration
 
 Settings come from the environment and from .env (see .env.example). State lives in DATA_DIR (./data).
 TEXT
@@ -103,7 +105,7 @@ case $command in
     test) ensure dev && pytest "$@" ;;
     check) ensure dev && check ;;
     bench)
-        [ $# -gt 0 ] || { say "which one? ./manage.sh bench dispatch, rest, or documents" && exit 2; }
+        [ $# -gt 0 ] || { say "which one? ./manage.sh bench dispatch, rest, documents, tasks, login, dashboard or notifications" && exit 2; }
         name=$1
         shift
         [ -f "benchmarks/$name.py" ] || { say "there is no benchmark $name" && exit 2; }

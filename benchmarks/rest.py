@@ -216,7 +216,8 @@ def report(median: dict[str, float], rates: dict[str, list[float]], memory: dict
             "Django: REST framework on daphne, DEBUG off, no middleware, a lasting connection, simplejwt (user by a"
             " query), ModelSerializer,"
             " PageNumberPagination; three further queries (count, page, roles by prefetch)",
-            "without authorization: our server that looks up token, session and account, and takes all rights as given; on a copy of the file",
+            "without authorization: our server that looks up token, session and account, and takes all rights as given;"
+            " on a copy of the file",
             "by rights in one school: the same list, whose reader may read in that school alone, where everybody is",
             *(f"{name}: rounds {', '.join(f'{rate:.0f}' for rate in those)} /s; {memory[name]:.0f} MiB" for name, those in rates.items()),
         ],

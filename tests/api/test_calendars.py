@@ -100,7 +100,7 @@ async def test_importing_a_workbook(api: Api) -> None:
         xlsx(["date", "kind"], ["2026-10-01", "exclude"], ["2026-10-01", "include"]),
         xlsx(),
     ],
-    ids=lambda book: repr(book[:20]),
+    ids=lambda book: book[:3].hex(),
 )
 @pytest.mark.gen_test
 async def test_a_file_that_cannot_be_read(api: Api, book: bytes) -> None:

@@ -1,11 +1,10 @@
-"""people from HR, SCIM, notifications, queues and projects."""
+"""People from HR, SCIM, notifications, queues and projects."""
 
 import sqlalchemy as sa
 from alembic import op
+
 from server.engines import schema
-from server.engines.schema import Json
-from server.engines.schema import LongText
-from server.engines.schema import UtcDateTime
+from server.engines.schema import Json, LongText, UtcDateTime
 
 revision = "0004"
 down_revision = "0003"
