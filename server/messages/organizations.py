@@ -33,5 +33,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "organization.left.organization_notifications": ("通知设置", "choices of who is told"),
     "organization.left.hr_sources": ("人事来源", "HR sources"),
     "organization.left.hr_departments": ("人事部门", "HR departments"),
+    "organization.left.rubrics": ("评分标准", "rubrics"),
+    "organization.left.rounds": ("评审轮次", "rounds of reviews"),
     "organization.left.other": ("其他内容", "other things"),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from server.people.tables import organization_closure as closure
 from server.people.tables import organizations, users
-from server.people.user_schemas import UserState
 
 AT_ONCE = 500
 
@@ -46,16 +45,14 @@ def places_by_code(connection: sa.Connection) -> dict[str, int]:
     return {row.code.casefold(): row.id for row in connection.execute(sa.select(organizations.c.id, organizations.c.code))}
 
 
-def active_people(connection: sa.Connection, usernames: Collection[str]) -> dict[str, int]:
-    """The active people of these names, by their names in small letters."""
-    active = sa.select(users.c.id, users.c.username_key).where(users.c.state == UserState.ACTIVE.value, users.c.kind == "person")
-    keys = {name.strip().casefold() for name in usernames}
-    return {row.username_key: row.id for row in _rows(connection, active, users.c.username_key, keys)}
+def user_names(connection: sa.Connection, user_ids: Iterable[int | None]) -> dict[int, str]:
+    """The full names of users, by id."""
+    return {user_id: one.name for user_id, one in users_named(connection, {one for one in user_ids if one is not None}).items()}
 
 
-def is_active_person(connection: sa.Connection, user_id: int) -> bool:
-    active = sa.select(users.c.id).where(users.c.id == user_id, users.c.state == UserState.ACTIVE.value, users.c.kind == "person")
-    return connection.execute(active).first() is not None
+def organization_names(connection: sa.Connection, organization_ids: Iterable[int | None]) -> dict[int, str]:
+    """The names of organizations, by id."""
+    return {place_id: one.name for place_id, one in places_named(connection, {one for one in organization_ids if one is not None}).items()}
 
 
 def within(column: sa.ColumnElement[Any], organization_id: int) -> sa.ColumnElement[bool]:

@@ -1,4 +1,4 @@
-"""Who people are to an organization, for the other wings: names, who is active, and who holds a scope, a role or a position where."""
+"""Who people are to an organization, for the other wings: who is active, and who holds a scope, a role or a position where."""
 
 from __future__ import annotations
 
@@ -7,33 +7,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from server.people.tables import organization_closure as closure
 from server.people.tables import organization_members as members
-from server.people.tables import organizations, role_grants, roles, users
+from server.people.tables import role_grants, roles, users
 from server.people.user_schemas import UserState
 
 AT_ONCE = 500
 _ACTIVE = (users.c.state == UserState.ACTIVE.value, users.c.kind == "person")
 
 
-def user_names(connection: sa.Connection, user_ids: Iterable[int | None]) -> dict[int, str]:
-    """The names of users, by id."""
-    return _names(connection, users, user_ids)
-
-
-def organization_names(connection: sa.Connection, organization_ids: Iterable[int | None]) -> dict[int, str]:
-    """The names of organizations, by id."""
-    return _names(connection, organizations, organization_ids)
-
-
 def role_names(connection: sa.Connection) -> set[str]:
     """What the roles are called."""
     return set(connection.execute(sa.select(roles.c.name)).scalars())
-
-
-def is_within(column: sa.ColumnElement[int], organization_id: int) -> sa.ColumnElement[bool]:
-    """The condition that an organization, as a column of another table, is that one or below it."""
-    return sa.or_(column == organization_id, column.in_(sa.select(closure.c.descendant_id).where(closure.c.ancestor_id == organization_id)))
 
 
 def is_active(column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
@@ -44,6 +28,15 @@ def is_active(column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
 def active_people(connection: sa.Connection, user_ids: Iterable[int]) -> set[int]:
     """Those of the users who are active people."""
     return _those(connection, sa.select(users.c.id), user_ids)
+
+
+def people_called(connection: sa.Connection, usernames: Collection[str]) -> dict[str, int]:
+    """The active people of these user names, by the names in small letters."""
+    keys, found = sorted({name.strip().casefold() for name in usernames}), dict[str, int]()
+    for first in range(0, len(keys), AT_ONCE):
+        called = sa.select(users.c.id, users.c.username_key).where(users.c.username_key.in_(keys[first : first + AT_ONCE]), *_ACTIVE)
+        found |= {row.username_key: row.id for row in connection.execute(called)}
+    return found
 
 
 def find_active(connection: sa.Connection, *, user_id: int | None = None, username: str = "") -> int | None:
@@ -87,12 +80,4 @@ def _those(connection: sa.Connection, wanted: sa.Select[Any], user_ids: Iterable
     ids, found = sorted(set(user_ids)), set[int]()
     for first in range(0, len(ids), AT_ONCE):
         found |= set(connection.execute(wanted.where(users.c.id.in_(ids[first : first + AT_ONCE]), *_ACTIVE)).scalars())
-    return found
-
-
-def _names(connection: sa.Connection, table: sa.Table, given: Iterable[int | None]) -> dict[int, str]:
-    ids, found = sorted({one for one in given if one is not None}), dict[int, str]()
-    for first in range(0, len(ids), AT_ONCE):
-        rows = connection.execute(sa.select(table.c.id, table.c.name).where(table.c.id.in_(ids[first : first + AT_ONCE])))
-        found |= {row.id: row.name for row in rows}
     return found

@@ -14,6 +14,7 @@ from server.errors import Conflict, Invalid, NotFound
 from server.messages import text
 from server.paging import Page, page_of
 from server.people import standing
+from server.people.names import organization_names
 from server.people.organization_tree import read_parents
 from server.people.organizations import check_organization, root_id
 from server.platform import audit
@@ -203,7 +204,7 @@ def _get(connection: sa.Connection, chain_id: int) -> Chain:
 
 
 def _shown(connection: sa.Connection, rows: Sequence[Any]) -> list[Chain]:
-    names = standing.organization_names(connection, [row.organization_id for row in rows])
+    names = organization_names(connection, [row.organization_id for row in rows])
     return [
         Chain(
             **{name: getattr(row, name) for name in ("id", "kind", "organization_id", "version", "state", "created_at", "changed_at")},

@@ -12,7 +12,8 @@ from server.actor import Actor
 from server.context import Context
 from server.errors import NotFound
 from server.paging import Page, page_of
-from server.people.standing import is_within, user_names
+from server.people.names import user_names
+from server.people.names import within as is_within
 from server.projects.access import AUDIT, MANAGE, blind, own, within
 from server.projects.audit_schemas import Audit, AuditDetail, AuditQuery, AuditStep, Decided
 from server.projects.audit_steps import AuditState, earlier

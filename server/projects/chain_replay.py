@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from server.actor import Actor
 from server.context import Context
 from server.errors import Conflict
-from server.people.standing import user_names
+from server.people.names import user_names
 from server.platform import audit
 from server.projects.access import MANAGE
 from server.projects.audit_asked import Asked, Staff

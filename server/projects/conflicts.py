@@ -18,7 +18,7 @@ from server.errors import Invalid
 from server.messages import Locale, say
 from server.paging import Page
 from server.people.affiliations import affiliations_of, homes_of, near_above
-from server.people.standing import user_names
+from server.people.names import user_names
 from server.projects.access import LEAD, MENTOR
 from server.projects.pools import check_projects, check_reviewers, pieces, project_ids, reviewer_loads
 from server.projects.review_access import access_round

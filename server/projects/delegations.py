@@ -12,6 +12,7 @@ from server.actor import Actor
 from server.context import Context
 from server.errors import Forbidden, Invalid, NotFound
 from server.people import standing
+from server.people.names import user_names
 from server.platform import audit
 from server.platform.notifications.telling import notify
 from server.projects.access import AUDIT
@@ -183,7 +184,7 @@ def _delegate(connection: sa.Connection, body: DelegationBody, me: int) -> int:
 
 
 def _shown(connection: sa.Connection, rows: Sequence[Any], now: datetime) -> list[Delegation]:
-    names = standing.user_names(connection, [one for row in rows for one in (row.user_id, row.to_user_id)])
+    names = user_names(connection, [one for row in rows for one in (row.user_id, row.to_user_id)])
     return [
         Delegation(
             **{name: getattr(row, name) for name in ("id", "user_id", "to_user_id", "starts_at", "ends_at", "created_at")},

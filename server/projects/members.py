@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from server.actor import Actor
 from server.context import Context
 from server.errors import Forbidden, Invalid, NotFound
-from server.people.names import Named, active_people, is_active_person, users_named
+from server.people.names import Named, users_named
+from server.people.standing import find_active, people_called
 from server.platform import audit
 from server.platform.notifications.kinds import Kind
 from server.platform.notifications.telling import notify
@@ -102,10 +103,10 @@ async def remove_member(ctx: Context, actor: Actor, project_id: int, user_id: in
 def _person(connection: sa.Connection, body: MemberBody) -> int:
     """The active person who is meant."""
     if body.user_id is not None:
-        if not is_active_person(connection, body.user_id):
+        if find_active(connection, user_id=body.user_id) is None:
             raise Invalid.field("user_id", "project.no_person")
         return body.user_id
-    for user_id in active_people(connection, [body.username]).values():
+    for user_id in people_called(connection, [body.username]).values():
         return user_id
     raise Invalid.field("username", "project.no_person")
 

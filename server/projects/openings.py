@@ -16,9 +16,10 @@ from server.errors import Conflict, Forbidden, Invalid, NotFound
 from server.messages import Text, text
 from server.paging import Page, page_of
 from server.people.joining import is_at_or_above
-from server.people.names import is_active_person, places_named
+from server.people.names import places_named
 from server.people.names import within as is_below
 from server.people.organizations import check_organization, home_of
+from server.people.standing import find_active
 from server.platform import audit
 from server.projects.access import MANAGE, READ, WRITE
 from server.projects.effects import Effects, commit
@@ -244,7 +245,7 @@ def _check(connection: sa.Connection, values: dict[str, Any], open_since: dateti
         raise Invalid.field("team_least", "opening.team_sizes")
     if open_since is not None and values["deadline"] is not None and values["deadline"] <= open_since:
         raise Invalid.field("deadline", "opening.deadline_past")
-    if mentor and not is_active_person(connection, values["mentor_id"] or 0):
+    if mentor and find_active(connection, user_id=values["mentor_id"] or 0) is None:
         raise Invalid.field("mentor_id", "project.no_person")
 
 

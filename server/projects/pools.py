@@ -13,7 +13,8 @@ from server.errors import Conflict, Invalid
 from server.paging import Page, PageQuery, page_of
 from server.people.affiliations import homes_of
 from server.people.joining import people
-from server.people.standing import active_people, granted_anywhere, organization_names, roles_with
+from server.people.names import organization_names
+from server.people.standing import active_people, granted_anywhere, roles_with
 from server.platform import audit
 from server.projects.access import visible
 from server.projects.project_schemas import Listed

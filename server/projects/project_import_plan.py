@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from jobs.cpu.sheets import SheetRow
 from server.actor import Actor
 from server.messages import Text, text
-from server.people.names import active_people, places_by_code
+from server.people.names import places_by_code
 from server.people.organizations import home_of
+from server.people.standing import people_called
 from server.projects.access import AT_ONCE, MANAGE, WRITE, blind_ids, may_change, relations, visible
 from server.projects.project_schemas import KINDS
 from server.projects.project_sheets import HEADERS, KIND_NAMES, WrongBudget, read_budget
@@ -55,7 +56,7 @@ def read_surroundings(connection: sa.Connection, actor: Actor) -> Surroundings:
 def plan(connection: sa.Connection, actor: Actor, around: Surroundings, rows: Sequence[SheetRow]) -> list[Planned]:
     """The plan of at most a piece of rows."""
     held = _held(connection, actor, rows)
-    people = active_people(connection, {row.cells["owner"] for row in rows if "owner" in row.cells})
+    people = people_called(connection, {row.cells["owner"] for row in rows if "owner" in row.cells})
     return [_planned(connection, actor, around, row, held, people) for row in rows]
 
 

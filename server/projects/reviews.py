@@ -14,7 +14,7 @@ from server.errors import Conflict, Forbidden, Invalid, NotFound
 from server.messages import text
 from server.paging import Page, page_of
 from server.people.joining import people
-from server.people.standing import organization_names, user_names
+from server.people.names import organization_names, user_names
 from server.platform import audit
 from server.platform.notifications.kinds import Kind
 from server.platform.notifications.telling import notify

@@ -9,11 +9,12 @@ import pytest
 
 from server.actor import Actor, ActorKind, Grant
 from server.clock import HeldClock
-from server.context import Context
+from server.context import Context, Services
 from server.engines.schema import metadata
 from server.engines.sql import SqlDoor
 from server.knowledge import conversation_messages as kept
 from server.knowledge import conversations
+from server.knowledge.access import Ways
 from server.knowledge.assistant_schemas import Ask, Citation
 from server.knowledge.conversation_messages import Answered, Begun, ConversationBusy, ConversationNotFound, MessageState
 from server.knowledge.conversation_schemas import ConversationChange, ConversationQuery, Feedback
@@ -29,7 +30,9 @@ CITATION = Citation(n=1, document_id=5, title="手册😀", page=3, chunk_id="c"
 async def test_a_conversation_from_its_beginning_to_its_end(sql: SqlDoor) -> None:
     await sql.write(metadata.create_all)
     clock = HeldClock()
-    ctx = cast("Context", SimpleNamespace(sql=sql, clock=clock))
+    services = Services()
+    services.add(Ways())
+    ctx = cast("Context", SimpleNamespace(sql=sql, clock=clock, services=services))
 
     async def begin(question: str, conversation_id: str | None = None) -> Begun:
         asked, now = Ask(question=question, conversation_id=conversation_id), clock.now()

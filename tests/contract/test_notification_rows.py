@@ -26,11 +26,28 @@ from server.platform.notifications.kinds import Kind
 from server.platform.notifications.preferences import Choice, Choices
 from server.platform.notifications.reading import NotificationQuery, ReadRequest
 from server.platform.notifications.telling import Told, notify
-from server.platform.tables import audit_log, notification_preferences, notifications, tasks
+from server.platform.tables import (
+    audit_log,
+    notification_preferences,
+    notification_settings,
+    notification_webhooks,
+    notifications,
+    tasks,
+    webhook_messages,
+)
 
 PEOPLE = [3, 5, 7]
 ACTOR = Actor(kind=ActorKind.PERSON, name="王芳", user_id=3, session_id="s")
-TABLES = [notifications, notification_preferences, tasks, audit_log, choices]
+TABLES = [
+    notifications,
+    notification_preferences,
+    notification_settings,
+    notification_webhooks,
+    webhook_messages,
+    tasks,
+    audit_log,
+    choices,
+]
 PLACES = [organizations, organization_closure, organization_members, users, roles, role_grants]
 
 

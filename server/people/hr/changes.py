@@ -82,10 +82,10 @@ async def decide(ctx: Context, actor: Actor, change_id: int, decision: Decision)
             if not matching.may_be_given(account):
                 raise Invalid.field("user_id", "hr.change.account_not_free", id=decision.user_id)
             after = {**after, "adopted_user_id": decision.user_id}
-        to = ChangeState.SKIPPED if decision.skip else ChangeState.PENDING
+        to, about = ChangeState.SKIPPED if decision.skip else ChangeState.PENDING, change.key
         if not states.decide(connection, change_id, to, decided_by=actor.user_id or 0, decision=said, after=after):
             raise HrChangeDecided(state=_row(connection, change_id).state)
-        audit.note(connection, now, actor, "hr.decide", f"hr_change:{change_id}", run_id=run.id, about=change.key, **said)
+        audit.note(connection, now, actor, "hr.decide", f"hr_change:{change_id}", run_id=run.id, about=about, **said)
         applied = 0
         if run.state == RunState.SUCCEEDED.value and not decision.skip:
             applied = applying.apply_persons(connection, now, run.source_id, run.id, [_row(connection, change_id)], protected)
