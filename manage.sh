@@ -52,7 +52,7 @@ Zhihui. Everything goes through this script; it sets up what is missing by itsel
   ./manage.sh test [ARGUMENTS]  all tests, or what the arguments of pytest select; --cov measures coverage
   ./manage.sh check             lint, formatting, types, import rules
   ./manage.sh eval [--pdf FILE] how well search finds what it should: the sets in the database, or made questions on a PDF
-  ./manage.sh bench NAME        a benchmark: dispatch, rest, documents, tasks, login, dashboard, notifications
+  ./manage.sh bench NAME        a benchmark: dispatch, rest, documents, tasks, hr, login, dashboard, notifications
   ./manage.sh COMMAND …         a management command: expire_modules, list_scheduled_jobs, sync_hr_persons, create_account_tasks,
                                 process_account_creation_tasks, init_organization_notifications, create_admin, make_migration
 
@@ -105,7 +105,7 @@ case $command in
     test) ensure dev && pytest "$@" ;;
     check) ensure dev && check ;;
     bench)
-        [ $# -gt 0 ] || { say "which one? ./manage.sh bench dispatch, rest, documents, tasks, login, dashboard or notifications" && exit 2; }
+        [ $# -gt 0 ] || { say "which one? ./manage.sh bench dispatch, rest, documents, tasks, hr, login, dashboard or notifications" && exit 2; }
         name=$1
         shift
         [ -f "benchmarks/$name.py" ] || { say "there is no benchmark $name" && exit 2; }
