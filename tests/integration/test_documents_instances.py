@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +38,7 @@ class Pair(NamedTuple):
     libraries: list[Library]
     engines: Beside
     embeddings: EmbeddingPeer
+    database: str
 
     async def working_on(self, document_id: int) -> int:
         """Which of the two has the document in hand."""
@@ -83,25 +84,35 @@ async def pair_of_instances(mariadb: MariaDb, valkey: Valkey, folder: Path) -> A
             stack.callback(libraries[-1].close)
         await asyncio.gather(*(asyncio.to_thread(server.wait_ready) for server in servers))
         engines = await stack.enter_async_context(beside(folder, **{**settings, "files_dir": str(folder / "files")}))
-        yield Pair(servers, libraries, engines, embeddings)
+        yield Pair(servers, libraries, engines, embeddings, database["mysql_db"])
 
 
-async def freeze(server: RunningServer, mariadb: MariaDb) -> None:
+async def freeze(server: RunningServer, mariadb: MariaDb, database: str) -> None:
     """Stop a server between two transactions: locks that a frozen one holds are the database's to end."""
+    locking = (
+        "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx t JOIN information_schema.processlist p"
+        f" ON p.id = t.trx_mysql_thread_id WHERE t.trx_rows_modified > 0 AND p.db = '{database}'"
+    )
 
-    async def nothing_is_locked() -> bool:
-        [(locking,)] = await asyncio.to_thread(
-            mariadb.run, "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_rows_modified > 0"
-        )
-        return bool(locking == 0)
+    async def held() -> set[int]:
+        return {int(thread) for (thread,) in await asyncio.to_thread(mariadb.run, locking)}
 
+    async def left(threads: set[int], within_s: float) -> set[int]:
+        """Those of the connections that are within a transaction each time that they are looked at."""
+        deadline = asyncio.get_running_loop().time() + within_s
+        while threads and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.02)
+            threads = threads & await held()
+        return threads
+
+    others: set[int] = set()  # what goes on in the same way when the server runs is not the stopped one's
     for _ in range(20):
-        await until(nothing_is_locked)  # or it would be stopped where it was before
         server.signal(signal.SIGSTOP)
-        with suppress(AssertionError):
-            await until(nothing_is_locked, timeout_s=1)
+        stopped = await left(await held() - others, 1)
+        if not stopped:
             return
         server.signal(signal.SIGCONT)
+        others |= await left(stopped, 5)
     raise AssertionError("it was within a transaction each time")
 
 
@@ -209,7 +220,7 @@ async def test_the_other_instance_goes_on_when_the_one_that_reads_is_frozen_or_k
                 if end is signal.SIGKILL:
                     server.crash()
                 else:
-                    await freeze(server, mariadb)
+                    await freeze(server, mariadb, pair.database)
                 assert (await left.document(manual))["status"] in ("parsing", "embedding")
                 assert await pair.engines.end_leases() >= 1
                 await left.ready(manual)
