@@ -14,8 +14,8 @@ from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import IOLoop
 
 from server.context import Context
-from server.people.hr.targets.webhook import SIGNATURE, signature
 from server.people.tables import users
+from server.platform.notifications.webhook_formats import SIGNATURE, signature
 from tests.hr_people import HrPeople
 from tests.peers import scim_server, slapd
 from tests.peers.http_peer import Answer, HttpPeer, running_http

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -15,8 +13,7 @@ from server.people.hr.targets.errors import ErrorClass, TargetError
 from server.people.hr.targets.http_exchange import HttpExchange, refusal
 from server.people.hr.targets.settings import WebhookSettings
 from server.people.hr.targets.target import Found, Operation, Order, Sought
-
-SIGNATURE = "X-Zhihui-Signature"
+from server.platform.notifications.webhook_formats import SIGNATURE, signature
 
 
 class WebhookAnswer(msgspec.Struct):
@@ -58,12 +55,6 @@ class WebhookTarget:
 
     async def close(self) -> None:
         self._http.close()
-
-
-def signature(secret: str, body: bytes, at: int) -> str:
-    """`t=<seconds>,v1=<HMAC-SHA256 in hex of "<seconds>.<body>">`: the receiver refuses what is old, or signed otherwise."""
-    signed = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
-    return f"t={at},v1={signed}"
 
 
 def _found(body: bytes, desired: Desired) -> Found | None:
