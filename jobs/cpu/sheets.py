@@ -27,7 +27,12 @@ LARGEST_NUMBER = 10**15
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 # What XML cannot carry.
 _UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
-_DOCTYPE = re.compile(rb"<!\s*(?:DOCTYPE|ENTITY)|<\x00!\x00|\x00<\x00!", re.IGNORECASE)
+# What openpyxl and what it stands on raise for a damaged file: it has no error of its own, and ElementTree's is a SyntaxError.
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, SyntaxError, KeyError, ValueError, TypeError, IndexError, AttributeError, OSError, EOFError,
+    NotImplementedError, RuntimeError, AssertionError,
+)  # fmt: skip
+DOCTYPE = re.compile(rb"<!\s*(?:DOCTYPE|ENTITY)|<\x00!\x00|\x00<\x00!", re.IGNORECASE)
 
 
 class SheetRow(msgspec.Struct, array_like=True):
@@ -81,10 +86,7 @@ def read_sheet(data: bytes, names: Mapping[str, str], needed: str, unique: Seque
     _check_archive(data)
     try:
         return _collect(_rows(data), names, needed, unique, longest)
-    except (
-        zipfile.BadZipFile, zlib.error, SyntaxError, KeyError, ValueError, TypeError, IndexError, AttributeError, OSError, EOFError,
-        NotImplementedError, RuntimeError, AssertionError,
-    ) as error:  # openpyxl has no error of its own for a damaged file, and ElementTree's is a SyntaxError  # fmt: skip
+    except DAMAGED as error:
         raise SheetError(str(error)[:200]) from None
 
 
@@ -138,7 +140,7 @@ def _check_archive(data: bytes) -> None:
                 raise SheetError("parts with one name, or encrypted")
             for part in parts:
                 with archive.open(part) as opened:
-                    if _DOCTYPE.search(opened.read(2048)):
+                    if DOCTYPE.search(opened.read(2048)):
                         raise SheetTooLarge()
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError, ValueError, KeyError) as error:
         raise SheetError(str(error)[:200]) from None

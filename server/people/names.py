@@ -8,10 +8,9 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from server.people.pieces import in_pieces
 from server.people.tables import organization_closure as closure
 from server.people.tables import organizations, users
-
-AT_ONCE = 500
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -63,6 +62,5 @@ def within(column: sa.ColumnElement[Any], organization_id: int) -> sa.ColumnElem
 
 def _rows(connection: sa.Connection, wanted: sa.Select[Any], column: sa.Column[Any], keys: Collection[Any]) -> Iterator[Any]:
     """The rows whose column is one of the keys, some hundreds a statement."""
-    ordered = sorted(set(keys))
-    for first in range(0, len(ordered), AT_ONCE):
-        yield from connection.execute(wanted.where(column.in_(ordered[first : first + AT_ONCE])))
+    for some in in_pieces(keys):
+        yield from connection.execute(wanted.where(column.in_(some)))

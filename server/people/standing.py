@@ -7,11 +7,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from server.people.pieces import in_pieces
 from server.people.tables import organization_members as members
 from server.people.tables import role_grants, roles, users
 from server.people.user_schemas import UserState
 
-AT_ONCE = 500
 _ACTIVE = (users.c.state == UserState.ACTIVE.value, users.c.kind == "person")
 
 
@@ -32,9 +32,9 @@ def active_people(connection: sa.Connection, user_ids: Iterable[int]) -> set[int
 
 def people_called(connection: sa.Connection, usernames: Collection[str]) -> dict[str, int]:
     """The active people of these user names, by the names in small letters."""
-    keys, found = sorted({name.strip().casefold() for name in usernames}), dict[str, int]()
-    for first in range(0, len(keys), AT_ONCE):
-        called = sa.select(users.c.id, users.c.username_key).where(users.c.username_key.in_(keys[first : first + AT_ONCE]), *_ACTIVE)
+    found: dict[str, int] = {}
+    for some in in_pieces(name.strip().casefold() for name in usernames):
+        called = sa.select(users.c.id, users.c.username_key).where(users.c.username_key.in_(some), *_ACTIVE)
         found |= {row.username_key: row.id for row in connection.execute(called)}
     return found
 
@@ -77,7 +77,7 @@ def placed_at(connection: sa.Connection, organization_id: int, named: Collection
 
 
 def _those(connection: sa.Connection, wanted: sa.Select[Any], user_ids: Iterable[int]) -> set[int]:
-    ids, found = sorted(set(user_ids)), set[int]()
-    for first in range(0, len(ids), AT_ONCE):
-        found |= set(connection.execute(wanted.where(users.c.id.in_(ids[first : first + AT_ONCE]), *_ACTIVE)).scalars())
+    found: set[int] = set()
+    for some in in_pieces(user_ids):
+        found |= set(connection.execute(wanted.where(users.c.id.in_(some), *_ACTIVE)).scalars())
     return found

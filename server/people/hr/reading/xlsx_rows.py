@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
-import zlib
 from collections.abc import Generator
 from pathlib import Path
 from typing import IO, Any
 
+from jobs.cpu.sheets import DAMAGED, DOCTYPE, LARGEST_NUMBER
 from server.messages import text
 from server.people.hr.reading.pages import MOST_ROWS, PAGE_ROWS, Page, RawRow
 from server.people.hr.reading.watched import opened
@@ -17,8 +16,6 @@ from server.people.hr.refusals import FileUnusable, RowsIncomplete, SnapshotRefu
 MOST_UNPACKED = 1 << 30
 MOST_PARTS = 1000
 MOST_COLUMNS = 200
-LARGEST_NUMBER = 10**15
-_DOCTYPE = re.compile(rb"<!\s*(?:DOCTYPE|ENTITY)|<\x00!\x00|\x00<\x00!", re.IGNORECASE)
 
 
 def xlsx_pages(file: Path, sheet: str) -> Generator[Page, None, None]:
@@ -29,10 +26,7 @@ def xlsx_pages(file: Path, sheet: str) -> Generator[Page, None, None]:
             yield from _pages(stream, file.name, sheet)
         except SnapshotRefused:
             raise
-        except (
-            zipfile.BadZipFile, zlib.error, SyntaxError, KeyError, ValueError, TypeError, IndexError, AttributeError, OSError, EOFError,
-            NotImplementedError, RuntimeError, AssertionError,
-        ) as error:  # openpyxl has no error of its own for a damaged file, and ElementTree's is a SyntaxError  # fmt: skip
+        except DAMAGED as error:
             raise FileUnusable(name=file.name, why=text("hr.source.no_xlsx", detail=str(error)[:100])) from None
 
 
@@ -46,7 +40,7 @@ def _check_archive(stream: IO[bytes], name: str) -> None:
             raise FileUnusable(name=name, why=text("hr.source.no_xlsx", detail="encrypted"))
         for part in parts:
             with archive.open(part) as start:
-                if _DOCTYPE.search(start.read(2048)):
+                if DOCTYPE.search(start.read(2048)):
                     raise FileUnusable(name=name, why=text("hr.source.no_xlsx", detail="DOCTYPE"))
     stream.seek(0)
 
